@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from statetree.path import path_text
 from statetree_spec import registry
 
 _CODES: dict[str, str] = {code: row["class"] for code, row in registry("errors")["codes"].items()}
@@ -46,8 +47,6 @@ class Problem:
     def __str__(self) -> str:
         text = f"expected {self.expected}, got {self.found}"
         if self.path is not None:
-            from statetree.path import path_text
-
             text += f" (at {shown(path_text(self.path), 200) or 'the root'})"
         if self.place is not None:
             text += f" (in {shown(self.place, 200)})"

@@ -1,0 +1,146 @@
+"""The interface between trees and containers: what a backend is and what an open store does. Source: spec section 10.
+
+A store holds a manifest text, an info text, numbered arrays and block digests, and knows neither trees nor JSON
+of the manifest. Bytes of arrays are always *canonical*: C order, little-endian, as spec section 3 says; a
+selection is a byte range [start, stop) of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+from statetree.dtype import BY_NAME
+from statetree.limits import Limits
+
+__all__ = ["ArraySpec", "Backend", "Reader", "WriteOptions", "Writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What a store knows of one array."""
+
+    name: str
+    """Its name in the container, `<i>-<label>`."""
+    dtype: str
+    """Name of a dtype of the registry."""
+    shape: tuple[int, ...]
+    """Extents, outermost first."""
+    nbytes: int
+    """Bytes of the canonical form."""
+
+    @staticmethod
+    def of(name: str, dtype: str, shape: tuple[int, ...]) -> "ArraySpec":
+        """Return the spec with its `nbytes` computed."""
+        return ArraySpec(name, dtype, shape, prod(shape) * BY_NAME[dtype].itemsize)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """How a store is to be written."""
+
+    algorithm: str = "xxh3-128"
+    """Digest algorithm of the manifest and info digests that the container records."""
+    compression: str | None = None
+    """One of the backend's `compressions`, or None."""
+    durable: bool = True
+    """Whether data has reached the disk before commit returns."""
+    pack: bool = True
+    """Whether many small arrays may share a stored object, where the backend does that."""
+
+
+class Writer(Protocol):
+    """A store being written. Nothing is visible at its location before `commit`; `abort` leaves nothing."""
+
+    def create(self, specs: Sequence[ArraySpec]) -> None:
+        """Make room for the arrays; called once, before any `write`."""
+
+    def write(self, index: int, start: int, data: memoryview) -> None:
+        """Store `data` at byte `start` of array `index`.
+
+        Pieces of an array come in order, without gaps, each beginning at a multiple of 4 MiB and all but the
+        last a whole multiple of 4 MiB long; arrays come in order; empty arrays are never written.
+        """
+
+    def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
+        """Store the texts and the raw block digests of arrays above 4 MiB, then make the store visible at once."""
+
+    def abort(self) -> None:
+        """Remove all that was written; the store that was there before stays. Allowed at any time, also twice."""
+
+
+class Reader(Protocol):
+    """An open store. `manifest()` and `info()` are checked against the digests that the container records."""
+
+    def manifest(self) -> bytes:
+        """Return the manifest text.
+
+        Raises:
+            StateTreeError: the container is not readable, or the text does not have its recorded digest.
+        """
+
+    def info(self) -> bytes:
+        """Return the info text, checked like the manifest."""
+
+    def bind(self, specs: Sequence[ArraySpec]) -> None:
+        """Learn what the manifest says of the arrays; called once, before any array is asked for.
+
+        Raises:
+            StateTreeError: the container cannot hold these arrays (count, names, sizes), as far as this is cheap to see.
+        """
+
+    def blocks(self, index: int) -> bytes:
+        """Return the raw block digests of array `index`, unchecked; b"" for arrays up to 4 MiB."""
+
+    def view(self, index: int) -> memoryview | None:
+        """Return the canonical bytes of array `index` mapped read-only, unchecked; None where they cannot be mapped."""
+
+    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
+        """Copy bytes [start, stop) of array `index` into `out`, unchecked; thread-safe."""
+
+    def reread(self, index: int) -> bool:
+        """Give up the short way to array `index` after a wrong digest.
+
+        Returns:
+            True if there is another, more reliable way that later calls for this array take; False if not.
+        """
+
+    def stored_bytes(self) -> int:
+        """Return the bytes that the container takes on disk."""
+
+    def place(self, index: int) -> str:
+        """Return where array `index` lies in the container, for error texts: `/arrays/0-w`."""
+
+    def close(self) -> None:
+        """Release the files; allowed twice."""
+
+
+class Backend(Protocol):
+    """A kind of container."""
+
+    @property
+    def name(self) -> str:
+        """`hdf5`, `zarr`, `bson`, …"""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """File name endings, with the dot, that choose this backend."""
+
+    @property
+    def compressions(self) -> tuple[str, ...]:
+        """Values of `compression` that it can write."""
+
+    def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
+        """Return (library, extra) of what is not installed and needed, None if nothing is missing."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Whether `path` is a container of this kind; `head` is the first 8,192 bytes, b"" for a folder. Never raises."""
+
+    def writer(self, path: Path, options: WriteOptions) -> Writer:
+        """Begin a save at `path`."""
+
+    def reader(self, path: Path, limits: Limits) -> Reader:
+        """Open the store at `path`; the container's own framing and version are checked here."""
+
+

@@ -1,0 +1,300 @@
+"""The file system: every file that statetree reads or writes passes through here. Source: spec section 7.
+
+New files appear by rename, so that there is the old file or the new one and never half a file. Temporary names
+are `.<name>.<random>.statetree-tmp`; a writer holds a lock on its own, so that the next save of the same name can
+remove what a killed one left. Tests replace the name `os` of this module to make every step fail in turn.
+"""
+
+import fcntl
+import mmap
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from statetree.errors import MissingFileError, Problem, StateTreeError, StoreIOError, fail
+
+__all__ = [
+    "MappedFile",
+    "NewFile",
+    "io_errors",
+    "lock_folder",
+    "make_folder",
+    "read_head",
+    "remove_folder",
+    "replace_file",
+    "sync_folder",
+    "write_file",
+]
+
+SUFFIX = ".statetree-tmp"
+_IOV_MAX = 1024
+_GATHER = 1 << 16
+_BUFFER = 1 << 20
+
+
+@contextmanager
+def io_errors(path: "str | os.PathLike[str]", doing: str) -> Iterator[None]:
+    """Turn an OSError into a StoreIOError that names `path`; the cause stays in the chain."""
+    try:
+        yield
+    except StateTreeError:
+        raise
+    except FileNotFoundError as error:
+        problem = Problem("NOT_FOUND", "a file or folder", "nothing", place=str(path), remedy="check the path")
+        raise MissingFileError([problem]) from error
+    except OSError as error:
+        problem = Problem(
+            "IO",
+            f"to {doing}",
+            (error.strerror or type(error).__name__).lower(),
+            place=str(path),
+            remedy="check space and permissions; what was there before is unchanged"
+            if doing.startswith("save")
+            else "check the path and its permissions",
+        )
+        raise StoreIOError([problem]) from error
+
+
+class NewFile:
+    """A file being written beside its final place, which `commit` moves it to.
+
+    Args:
+        path: final place; a symbolic link there is followed, so that its target is replaced.
+        size: bytes to reserve, 0 if unknown. Reserving makes writing faster and finds a full disk early.
+    """
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self.path = Path(os.path.realpath(path))
+        self._fd = -1
+        self._temporary = self.path.with_name(f".{self.path.name[:150]}.{secrets.token_hex(8)}{SUFFIX}")
+        self._pending: list[memoryview | bytes] = []
+        self._pending_at = 0
+        self._pending_size = 0
+        with self._saving():
+            _remove_stale(self.path)
+            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if size:
+                _reserve(self._fd, size)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        try:
+            with io_errors(self.path, "save a file"):
+                yield
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, offset: int, data: "memoryview | bytes") -> None:
+        """Store `data` at `offset`. Small pieces that follow each other are gathered; gaps read as zeros."""
+        with self._saving():
+            gap = offset - self._pending_at - self._pending_size
+            if self._pending and (gap < 0 or gap > 4096 or self._pending_size > _BUFFER):
+                self._flush()
+            if not self._pending:
+                self._pending_at, gap = offset, 0
+            if gap:
+                self._pending.append(bytes(gap))
+            # A small piece is copied, so that the caller may reuse its memory; a large one is written at once.
+            large = len(data) > _GATHER
+            self._pending.append(data if large else bytes(data))
+            self._pending_size += gap + len(data)
+            if large:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            pieces, at = self._pending, self._pending_at
+            self._pending, self._pending_size = [], 0
+            _write_all(self._fd, pieces, at)
+
+    def commit(self, *, durable: bool) -> None:
+        """Make the file visible at its place, in one step; `durable` waits until it is on the disk."""
+        with self._saving():
+            self._flush()
+            if durable:
+                os.fsync(self._fd)
+            os.replace(self._temporary, self.path)
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+        if durable:
+            sync_folder(self.path.parent)
+
+    def truncate(self, size: int) -> None:
+        """Set the size of the file, which reserving may have made larger."""
+        with self._saving():
+            self._flush()
+            os.ftruncate(self._fd, size)
+
+    def discard(self) -> None:
+        """Remove the temporary file; allowed at any time."""
+        self._pending, self._pending_size = [], 0
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with suppress(OSError):
+                os.unlink(self._temporary)
+            with suppress(OSError):
+                os.close(fd)
+
+
+def _reserve(fd: int, size: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        import errno
+
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+
+
+def _write_all(fd: int, pieces: "Sequence[memoryview | bytes]", at: int) -> None:
+    todo = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while todo:
+        written = os.pwritev(fd, todo[:_IOV_MAX], at)
+        at += written
+        done = 0
+        while done < len(todo) and written >= len(todo[done]):
+            written -= len(todo[done])
+            done += 1
+        todo = todo[done:]
+        if written:
+            todo[0] = todo[0][written:]
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove temporary files of `path` whose writers are gone."""
+    prefix = f".{path.name[:150]}."
+    with os.scandir(path.parent) as entries:
+        stale = [e.path for e in entries if e.name.startswith(prefix) and e.name.endswith(SUFFIX)]
+    for name in stale:
+        with suppress(OSError):
+            fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name)
+            finally:
+                os.close(fd)
+
+
+def write_file(path: Path, pieces: "Sequence[memoryview | bytes]", *, durable: bool) -> None:
+    """Write a new file at `path`, which must not exist; for files inside a folder that is not yet committed."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        size = sum(len(piece) for piece in pieces)
+        if size > _BUFFER:
+            _reserve(fd, size)
+        _write_all(fd, pieces, 0)
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
+    """Put a small file at `path` in one step."""
+    new = NewFile(path)
+    new.write(0, data)
+    new.commit(durable=durable)
+
+
+def make_folder(path: Path) -> None:
+    """Make one folder, which must not exist."""
+    os.mkdir(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    with io_errors(path, "save a file"):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def lock_folder(path: Path, *, exclusive: bool) -> int | None:
+    """Lock a folder without waiting and return its descriptor, which holds the lock; None if another has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def close(fd: int) -> None:
+    """Close a descriptor of `lock_folder`."""
+    os.close(fd)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it, as far as the system allows; symbolic links are not followed."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def read_head(path: Path, size: int = 8192) -> bytes:
+    """Return the first `size` bytes of a file, b"" for a folder.
+
+    Raises:
+        StoreIOError: nothing is there, it is not readable, or is neither a file nor a folder.
+    """
+    with io_errors(path, "read a file"):
+        mode = os.stat(path).st_mode
+        if os.path.isdir(path):
+            return b""
+        if mode & 0o170000 != 0o100000:
+            fail("FS_SPECIAL", "a file or a folder", "a special file", place=str(path), remedy="give a file")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return os.pread(fd, size, 0)
+        finally:
+            os.close(fd)
+
+
+class MappedFile:
+    """A regular file open for reading, mapped as a whole when its bytes are first viewed.
+
+    Args:
+        path: the file.
+        follow: whether `path` itself may be a symbolic link; False inside of containers.
+    """
+
+    def __init__(self, path: Path, *, follow: bool = True) -> None:
+        self.path = path
+        self._map: memoryview | None = None
+        with io_errors(path, "read a file"):
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+            self._fd = os.open(path, flags)
+            status = os.fstat(self._fd)
+            if status.st_mode & 0o170000 != 0o100000:
+                self.close()
+                fail("FS_SPECIAL", "a regular file", "something else", place=str(path), remedy="give a file")
+            self.size = status.st_size
+            """Bytes of the file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return at most `size` bytes at `offset`; fewer where the file ends."""
+        with io_errors(self.path, "read a file"):
+            return os.pread(self._fd, size, offset) if size else b""
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return `size` bytes at `offset`, mapped read-only; the caller has checked that they are in the file."""
+        if self._map is None:
+            with io_errors(self.path, "read a file"):
+                self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
+        return self._map[offset : offset + size]
+
+    def close(self) -> None:
+        """Close the file; views that are still held stay valid."""
+        self._map = None
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)

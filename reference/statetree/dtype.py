@@ -5,7 +5,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
 from statetree_spec import registry
 
 __all__ = ["BY_NAME", "DType", "dtype_name"]
@@ -38,9 +37,7 @@ class DType:
 
 def _dtype(row: dict[str, Any]) -> DType:
     kind = getattr(ml_dtypes, row["name"], None) or getattr(np, row["name"])
-    return DType(
-        row["name"], np.dtype(kind), row["itemsize"], row["bits"], row["carrier"], row["group"] == "complex"
-    )
+    return DType(row["name"], np.dtype(kind), row["itemsize"], row["bits"], row["carrier"], row["group"] == "complex")
 
 
 BY_NAME: dict[str, DType] = {row["name"]: _dtype(row) for row in registry("dtypes")["dtypes"]}

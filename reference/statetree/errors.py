@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from statetree.path import path_text
 from statetree_spec import registry
+
+from statetree.path import path_text
 
 _CODES: dict[str, str] = {code: row["class"] for code, row in registry("errors")["codes"].items()}
 
@@ -127,7 +128,7 @@ class UsageError(StateTreeError, ValueError):
     """The call asks for something that cannot be."""
 
 
-class MissingLibraryError(UsageError, ImportError):
+class MissingLibraryError(UsageError, ImportError):  # type: ignore[misc] # .path means the tree here
     """A library that an optional part needs is not installed."""
 
 

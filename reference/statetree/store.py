@@ -5,7 +5,7 @@ of the manifest. Bytes of arrays are always *canonical*: C order, little-endian,
 selection is a byte range [start, stop) of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,18 +17,28 @@ from statetree.limits import Limits
 __all__ = ["ArraySpec", "Backend", "Reader", "WriteOptions", "Writer"]
 
 
-@dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """What a store knows of one array."""
+    """What a store knows of one array.
 
-    name: str
-    """Its name in the container, `<i>-<label>`."""
-    dtype: str
-    """Name of a dtype of the registry."""
-    shape: tuple[int, ...]
-    """Extents, outermost first."""
-    nbytes: int
-    """Bytes of the canonical form."""
+    Args:
+        name: its name in the container, or a function that returns it when it is first asked for.
+        dtype: name of a dtype of the registry.
+        shape: extents, outermost first.
+        nbytes: bytes of the canonical form.
+    """
+
+    __slots__ = ("_name", "dtype", "nbytes", "shape")
+
+    def __init__(self, name: str | Callable[[], str], dtype: str, shape: tuple[int, ...], nbytes: int) -> None:
+        self._name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.nbytes = nbytes
+
+    @property
+    def name(self) -> str:
+        """Its name in the container, `<i>-<label>`."""
+        return self._name if isinstance(self._name, str) else self._name()
 
     @staticmethod
     def of(name: str, dtype: str, shape: tuple[int, ...]) -> "ArraySpec":
@@ -67,7 +77,7 @@ class Writer(Protocol):
         """Store the texts and the raw block digests of arrays above 4 MiB, then make the store visible at once."""
 
     def abort(self) -> None:
-        """Remove all that was written; the store that was there before stays. Allowed at any time, also twice."""
+        """Remove all that was written; what was there before stays. Allowed at any time, also twice."""
 
 
 class Reader(Protocol):
@@ -87,14 +97,14 @@ class Reader(Protocol):
         """Learn what the manifest says of the arrays; called once, before any array is asked for.
 
         Raises:
-            StateTreeError: the container cannot hold these arrays (count, names, sizes), as far as this is cheap to see.
+            StateTreeError: the container does not hold such arrays, as far as this is cheap to see.
         """
 
     def blocks(self, index: int) -> bytes:
         """Return the raw block digests of array `index`, unchecked; b"" for arrays up to 4 MiB."""
 
     def view(self, index: int) -> memoryview | None:
-        """Return the canonical bytes of array `index` mapped read-only, unchecked; None where they cannot be mapped."""
+        """Return array `index` mapped read-only, unchecked; None where it cannot be mapped."""
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index` into `out`, unchecked; thread-safe."""
@@ -135,12 +145,10 @@ class Backend(Protocol):
         """Return (library, extra) of what is not installed and needed, None if nothing is missing."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether `path` is a container of this kind; `head` is the first 8,192 bytes, b"" for a folder. Never raises."""
+        """Whether `path` is of this kind; `head` is its first 8,192 bytes, b"" for a folder. Never raises."""
 
     def writer(self, path: Path, options: WriteOptions) -> Writer:
         """Begin a save at `path`."""
 
     def reader(self, path: Path, limits: Limits) -> Reader:
         """Open the store at `path`; the container's own framing and version are checked here."""
-
-

@@ -1,0 +1,307 @@
+"""Nodes to trees: every node has one form, and all others are refused. Source: spec sections 2 and 4.2."""
+
+import re
+import struct
+from base64 import b64encode
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from statetree.dtype import BY_NAME
+from statetree.errors import fail, shown
+from statetree.limits import DEPTH, Limits
+from statetree.manifest import SAFE, Node
+from statetree.path import Path
+from statetree.tree import Record, Symbol
+
+__all__ = ["Decoder"]
+
+_INT = re.compile(r"-?[1-9a-f][0-9a-f]*")
+_HEX16 = re.compile(r"[0-9a-f]{16}")
+_HEX = re.compile(r"(?:[0-9a-f]{2})+")
+_REMEDY = "write the file with a conforming writer"
+
+
+class Decoder:
+    """Decodes the node of one manifest.
+
+    Args:
+        arrays: what stands for array 0, 1, … in the tree; the same object wherever the array is met.
+        limits: what is refused as too large.
+    """
+
+    def __init__(self, arrays: Sequence[Any], limits: Limits) -> None:
+        self._arrays = arrays
+        self._limits = limits
+        self._path: list[Any] = []
+        self._seen = 0
+        self._nodes = 0
+        self.first_paths: list[Path] = []
+        """First path of each array, once `decode` has returned."""
+
+    def decode(self, node: Node) -> Any:
+        """Return the tree of the root node.
+
+        Raises:
+            InvalidError: the node breaks a rule; the error has the path.
+            LimitError: it is deeper or larger than allowed.
+        """
+        tree = self._node(node, 0)
+        if self._seen != len(self._arrays):
+            self._fail("ARRAY_ORPHAN", "every array of the table in the tree", f"array {self._seen} nowhere")
+        return tree
+
+    def _fail(self, code: str, expected: str, found: str, remedy: str = _REMEDY) -> NoReturn:
+        fail(code, expected, found, path=tuple(self._path), remedy=remedy)
+
+    def _node(self, node: Node, depth: int) -> Any:
+        self._nodes += 1
+        kind = type(node)
+        if kind is str:
+            return self._text(node, "LIMIT_STRING", self._limits.string_bytes)
+        if kind is int:
+            return self._small(node)
+        if node is None or kind is bool:
+            return node
+        if kind is float:
+            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {node!r}")
+        if kind is not dict or len(node) != 1:
+            self._fail(
+                "NODE_KIND",
+                "a node: null, a boolean, an integer, a string or an object with one member",
+                _shape(node),
+            )
+        ((name, value),) = node.items()
+        decode = _DECODERS.get(name)
+        if decode is None:
+            self._fail("NODE_KIND", f"one of {', '.join(_DECODERS)}", repr(shown(name)))
+        return decode(self, value, depth)
+
+    def _small(self, value: int) -> int:
+        if not -SAFE <= value <= SAFE:
+            self._fail("INT_FORM", 'an integer within ±(2^53−1), or {"int": …}', "a larger JSON number")
+        return value
+
+    def _array(self, value: Any, depth: int) -> Any:
+        if type(value) is float:
+            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {value!r}")
+        if type(value) is not int or not 0 <= value < len(self._arrays):
+            self._fail("ARRAY_INDEX", f"an index below {len(self._arrays)}", _shape(value))
+        if value >= self._seen:
+            if value > self._seen:
+                self._fail("ARRAY_ORDER", f"array {self._seen} to be met first", f"array {value}")
+            self._seen += 1
+            self.first_paths.append(tuple(self._path))
+        return self._arrays[value]
+
+    def _enter(self, value: Any, name: str, depth: int) -> int:
+        if type(value) is not list:
+            self._fail("SCHEMA_TYPE", f"'{name}' as an array", _shape(value))
+        if depth >= DEPTH:
+            self._fail(
+                "LIMIT_DEPTH",
+                f"at most {DEPTH} levels of containers",
+                f"level {depth + 1}",
+                "this limit is fixed",
+            )
+        if self._nodes + len(value) > self._limits.nodes:
+            self._fail("LIMIT_NODES", f"at most {self._limits.nodes} nodes", "more", "raise limits=Limits(nodes=…)")
+        return depth + 1
+
+    def _sequence(self, value: Any, depth: int) -> list[Any]:
+        depth = self._enter(value, "list or tuple", depth)
+        path, decode = self._path, self._node
+        out: list[Any] = []
+        for position, node in enumerate(value):
+            path.append(position)
+            out.append(decode(node, depth))
+            path.pop()
+        return out
+
+    def _tuple(self, value: Any, depth: int) -> tuple[Any, ...]:
+        return tuple(self._sequence(value, depth))
+
+    def _dict(self, value: Any, depth: int) -> dict[Any, Any]:
+        depth = self._enter(value, "dict", depth)
+        if len(value) % 2:
+            self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
+        out: dict[Any, Any] = {}
+        path, decode = self._path, self._node
+        for i in range(0, len(value), 2):
+            key = value[i]
+            if type(key) is str and len(key) < 1000:
+                self._nodes += 1
+            else:
+                key = self._key(key, depth)
+            path.append(key)
+            if key in out:
+                same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)
+                if same:
+                    self._fail("KEY_DUPLICATE", "unique keys", "the same key twice")
+                self._fail(
+                    "KEY_COLLISION",
+                    "keys that stay different in Python",
+                    "keys that are equal there, such as 1 and true",
+                )
+            out[key] = decode(value[i + 1], depth)
+            path.pop()
+        return out
+
+    def _key(self, node: Node, depth: int) -> Any:
+        if type(node) is dict and node.keys() == {"tuple"}:
+            self._nodes += 1
+            depth = self._enter(node["tuple"], "tuple", depth)
+            return tuple(self._key(k, depth) for k in node["tuple"])
+        if type(node) is dict and node.keys() - _KEY_MEMBERS:
+            self._fail("KEY_FORM", "a key of kind str, int, bool, null, bytes, symbol or tuple", _shape(node))
+        key = self._node(node, depth)
+        size = len(key.name if type(key) is Symbol else key) if type(key) in (str, bytes, Symbol) else 0
+        if size > self._limits.key_bytes // 4:
+            raw = key if type(key) is bytes else str(key.name if type(key) is Symbol else key).encode()
+            self._limit("LIMIT_KEY", len(raw), self._limits.key_bytes, "key_bytes")
+        return key
+
+    def _limit(self, code: str, size: int, limit: int, option: str) -> None:
+        if size > limit:
+            self._fail(code, f"at most {limit} bytes", f"{size} bytes", f"raise limits=Limits({option}=…)")
+
+    def _record(self, value: Any, depth: int) -> Record:
+        depth = self._enter(value, "record", depth)
+        if len(value) % 2 != 1 or not (value[0] is None or type(value[0]) is str):
+            self._fail(
+                "NODE_KIND",
+                "a label or null, then a name before every value",
+                _shape(value[0]) if value else "nothing",
+            )
+        label = value[0]
+        if label is not None:
+            self._text(label, "LIMIT_KEY", self._limits.key_bytes)
+        fields: dict[str, Any] = {}
+        path, decode = self._path, self._node
+        for i in range(1, len(value), 2):
+            name = value[i]
+            if type(name) is not str:
+                self._fail("SCHEMA_TYPE", "a field name as a string", _shape(name))
+            self._nodes += 1
+            path.append(self._text(name, "LIMIT_KEY", self._limits.key_bytes))
+            if name in fields:
+                self._fail("KEY_DUPLICATE", "unique field names", "the same name twice")
+            fields[name] = decode(value[i + 1], depth)
+            path.pop()
+        return Record(fields, label=label)
+
+    def _text(self, text: str, code: str, limit: int) -> str:
+        if len(text) > limit // 4:
+            self._limit(code, len(text.encode()), limit, "key_bytes" if code == "LIMIT_KEY" else "string_bytes")
+        return text
+
+    def _symbol(self, value: Any, depth: int) -> Symbol:
+        if type(value) is not str:
+            self._fail("SCHEMA_TYPE", "'symbol' as a string", _shape(value))
+        return Symbol(self._text(value, "LIMIT_KEY", self._limits.key_bytes))
+
+    def _int(self, value: Any, depth: int) -> int:
+        if type(value) is str and len(value) - value.startswith("-") > self._limits.integer_digits:
+            self._fail(
+                "LIMIT_INTEGER",
+                f"at most {self._limits.integer_digits} hexadecimal digits",
+                f"{len(value)}",
+                "raise limits=Limits(integer_digits=…)",
+            )
+        if type(value) is not str or not _INT.fullmatch(value):
+            self._fail("INT_FORM", "lower-case hexadecimal digits without leading zeros", _shape(value))
+        number = int(value, 16)
+        if -SAFE <= number <= SAFE:
+            self._fail("INT_FORM", "a JSON number for an integer within ±(2^53−1)", '{"int": …}')
+        return number
+
+    def _float(self, value: Any, depth: int) -> float:
+        if type(value) is not str or not _HEX16.fullmatch(value):
+            self._fail("FLOAT_FORM", "16 lower-case hexadecimal digits", _shape(value))
+        number: float = struct.unpack(">d", bytes.fromhex(value))[0]
+        return number
+
+    def _complex(self, value: Any, depth: int) -> complex:
+        if type(value) is not list or len(value) != 2:
+            self._fail("FLOAT_FORM", "two floats of 16 hexadecimal digits", _shape(value))
+        return complex(self._float(value[0], depth), self._float(value[1], depth))
+
+    def _bytes(self, value: Any, depth: int) -> bytes:
+        try:
+            raw = a2b_base64(value, strict_mode=True) if type(value) is str else None
+        except (Base64Error, ValueError):
+            raw = None
+        if raw is None or b64encode(raw).decode() != value:
+            self._fail("BYTES_FORM", "RFC 4648 base64 with padding and zero unused bits", _shape(value))
+        self._limit("LIMIT_STRING", len(raw), self._limits.string_bytes, "string_bytes")
+        return raw
+
+    def _scalar(self, value: Any, depth: int) -> Any:
+        if type(value) is not list or not value or type(value[0]) is not str:
+            self._fail("SCHEMA_TYPE", "a dtype and hexadecimal bits", _shape(value))
+        row = BY_NAME.get(value[0])
+        if row is None:
+            self._fail(
+                "DTYPE_UNKNOWN",
+                "a dtype of the format",
+                repr(shown(value[0])),
+                "read it with a newer statetree: pip install -U statetree",
+            )
+        parts = 2 if row.complex else 1
+        digits = row.itemsize * 2 // parts
+        if len(value) != parts + 1 or any(
+            type(v) is not str or len(v) != digits or not _HEX.fullmatch(v) for v in value[1:]
+        ):
+            self._fail("FLOAT_FORM", f"{parts} times {digits} lower-case hexadecimal digits", shown(str(value[1:])))
+        raw = b"".join(bytes.fromhex(v)[::-1] for v in value[1:])
+        if row.top is not None and raw[0] > row.top:
+            self._fail(
+                "BOOL_VALUE" if row.name == "bool" else "SUBBYTE_RANGE",
+                f"a value up to {row.top}",
+                str(raw[0]),
+            )
+        return np.frombuffer(raw, row.numpy.newbyteorder("<") if row.numpy.kind in "iufc" else row.numpy).astype(
+            row.numpy, copy=False
+        )[0]
+
+
+_KEY_MEMBERS = frozenset(("int", "bytes", "symbol"))
+
+_DECODERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
+    "int": Decoder._int,
+    "float": Decoder._float,
+    "complex": Decoder._complex,
+    "bytes": Decoder._bytes,
+    "symbol": Decoder._symbol,
+    "scalar": Decoder._scalar,
+    "array": Decoder._array,
+    "dict": Decoder._dict,
+    "list": Decoder._sequence,
+    "tuple": Decoder._tuple,
+    "record": Decoder._record,
+}
+
+
+def _typed(key: Any) -> Any:
+    """Return a key with its types, so that 1 and True differ inside of tuples too."""
+    return tuple(map(_typed, key)) if type(key) is tuple else (type(key), key)
+
+
+def _shape(value: Any) -> str:
+    """Return what a JSON value is, in a few characters."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return f"an object with the members {shown(', '.join(sorted(value)))}" if value else "an empty object"
+        case list():
+            return f"an array of {len(value)}"
+        case str():
+            return repr(shown(value))
+        case _:
+            return shown(str(value)) if abs(value) < 1 << 64 else "a large number"

@@ -1,0 +1,245 @@
+"""The manifest text: its members, its table of arrays and its version. Source: spec section 4."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from statetree.canonical import decode_json, encode_json
+from statetree.digest import digest_size
+from statetree.dtype import BY_NAME
+from statetree.errors import Problem, fail, raise_problem, shown
+from statetree.limits import RANK, Limits
+
+__all__ = ["VERSION", "ArrayEntry", "Manifest", "Node", "check_version", "decode_manifest", "encode_manifest"]
+
+Node = Any
+"""A node as Python JSON: None, bool, int, str or a dict of one member."""
+
+VERSION = "1.0"
+"""The version that this implementation writes."""
+
+FEATURES: frozenset[str] = frozenset()
+"""Features that this implementation knows; version 1.0 defines none."""
+
+SAFE = (1 << 53) - 1
+"""Largest integer that a JSON number of the format may be."""
+_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
+_HEX = re.compile(r"[0-9a-f]+")
+_REMEDY = "write the file with a conforming writer"
+_NEWER = "read it with a newer statetree: pip install -U statetree"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayEntry:
+    """One row of the manifest's table of arrays."""
+
+    digest: str
+    """Digest of the canonical bytes, lower-case hexadecimal."""
+    dtype: str
+    """Name of a dtype of the registry."""
+    shape: tuple[int, ...]
+    """Extents, outermost first."""
+    nbytes: int
+    """Bytes of the canonical form (computed, not stored)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A decoded manifest; its root node is not yet a tree."""
+
+    algorithm: str
+    """Digest algorithm."""
+    arrays: list[ArrayEntry]
+    """Distinct arrays in first-met order."""
+    node: Node
+    """Root node."""
+
+
+def encode_manifest(node: Node, arrays: Sequence[ArrayEntry], algorithm: str) -> bytes:
+    """Return the canonical text of a manifest."""
+    table = [{"digest": a.digest, "dtype": a.dtype, "shape": a.shape} for a in arrays]
+    return encode_json({"algorithm": algorithm, "arrays": table, "features": [], "statetree": VERSION, "tree": node})
+
+
+def decode_manifest(text: bytes, limits: Limits, place: str) -> Manifest:
+    """Return the manifest of a canonical text, its table of arrays checked.
+
+    Raises:
+        MalformedError: not canonical JSON, or not a manifest at all.
+        UnsupportedError: another major version, an unknown feature, digest algorithm or dtype.
+        InvalidError: a rule is broken.
+        LimitError: larger than `limits` allow.
+    """
+    if len(text) > limits.manifest_bytes:
+        fail(
+            "LIMIT_MANIFEST",
+            f"a manifest of at most {limits.manifest_bytes} bytes",
+            f"{len(text)} bytes",
+            place=place,
+            remedy="raise limits=Limits(manifest_bytes=…)",
+        )
+    root = decode_json(text, place)
+    if type(root) is not dict or "statetree" not in root:
+        fail(
+            "BAD_MAGIC",
+            "a manifest with the member 'statetree'",
+            "JSON without it",
+            place=place,
+            remedy=_REMEDY,
+        )
+    check_version(root["statetree"], place)
+    for name, kind in _MEMBERS.items():
+        if name not in root:
+            _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
+        if kind is not None and type(root[name]) is not kind:
+            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _json_type(root[name]), place)
+    _check_members(root, _MEMBERS, place)
+    _check_features(root["features"], place)
+    size = digest_size(root["algorithm"])
+    if len(root["arrays"]) > limits.arrays:
+        fail(
+            "LIMIT_ARRAYS",
+            f"at most {limits.arrays} arrays",
+            str(len(root["arrays"])),
+            place=place,
+            remedy="raise limits=Limits(arrays=…)",
+        )
+    return Manifest(root["algorithm"], _entries(root["arrays"], size * 2, place), root["tree"])
+
+
+_MEMBERS: dict[str, type | None] = {
+    "algorithm": str,
+    "arrays": list,
+    "features": list,
+    "statetree": None,
+    "tree": None,
+}
+_ENTRY: dict[str, type | None] = {"digest": str, "dtype": str, "shape": list}
+_JSON = {
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+    int: "an integer",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def _json_type(value: Any) -> str:
+    return _JSON.get(type(value), "a number")
+
+
+def _invalid(code: str, expected: str, found: str, place: str) -> None:
+    raise_problem(Problem(code, expected, found, place=place, remedy=_REMEDY))
+
+
+def _check_members(value: dict[str, Any], members: dict[str, type | None], place: str) -> None:
+    unknown = value.keys() - members.keys()
+    if unknown:
+        _invalid("SCHEMA_UNKNOWN_KEY", f"the members {', '.join(members)}", repr(shown(min(unknown))), place)
+
+
+def check_version(version: Any, place: str) -> None:
+    """Refuse a format version that this reader cannot read.
+
+    Raises:
+        MalformedError: not "MAJOR.MINOR".
+        UnsupportedError: another major version.
+    """
+    parts = _VERSION.fullmatch(version) if type(version) is str else None
+    if parts is None:
+        found = repr(shown(version)) if type(version) is str else _json_type(version)
+        fail("VERSION_FORM", 'a version such as "1.0"', found, place=place, remedy=_REMEDY)
+    if parts[1] != "1":
+        fail("VERSION_MAJOR", "format version 1", f"version {shown(version, 40)}", place=place, remedy=_NEWER)
+
+
+def _check_features(features: list[Any], place: str) -> None:
+    if any(type(f) is not str for f in features):
+        _invalid("SCHEMA_TYPE", "feature names as strings", "something else", place)
+    if any(a >= b for a, b in pairwise(features)):
+        _invalid("FEATURE_FORM", "features sorted and unique", "another order", place)
+    unknown = [f for f in features if f not in FEATURES]
+    if unknown:
+        fail(
+            "FEATURE_UNKNOWN",
+            "features that this reader knows (none so far)",
+            ", ".join(repr(shown(f)) for f in unknown[:3]),
+            place=place,
+            remedy=_NEWER,
+        )
+
+
+def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
+    entries: list[ArrayEntry] = []
+    sizes: dict[str, int] = {name: row.itemsize for name, row in BY_NAME.items()}
+    is_hex = _HEX.fullmatch
+    for row in rows:
+        try:
+            digest, dtype, shape = row["digest"], row["dtype"], row["shape"]
+            nbytes = sizes[dtype]
+            for extent in shape:
+                if type(extent) is not int or extent < 0 or extent > SAFE:
+                    raise TypeError
+                nbytes *= extent
+            good = len(row) == 3 and len(digest) == digits and is_hex(digest) and len(shape) <= RANK and nbytes <= SAFE
+        except (KeyError, TypeError):
+            good = False
+        if not good:
+            _explain_entry(row, digits, f"{place}/arrays/{len(entries)}")
+        entries.append(ArrayEntry(digest, dtype, tuple(shape), nbytes))
+    return entries
+
+
+def _explain_entry(row: Any, digits: int, place: str) -> None:
+    """Say what is wrong with a row of the table; only called on rows that are wrong."""
+    if type(row) is not dict:
+        _invalid("SCHEMA_TYPE", "an object", _json_type(row), place)
+    for name, kind in _ENTRY.items():
+        if name not in row:
+            _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
+        if type(row[name]) is not kind:
+            assert kind is not None
+            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _json_type(row[name]), place)
+    _check_members(row, _ENTRY, place)
+    if len(row["digest"]) != digits or not _HEX.fullmatch(row["digest"]):
+        _invalid(
+            "SCHEMA_PATTERN",
+            f"a digest of {digits} lower-case hexadecimal digits",
+            repr(shown(row["digest"])),
+            place,
+        )
+    _explain_dtype(row["dtype"], place)
+    if any(type(n) is float for n in row["shape"]):
+        _invalid("JSON_NUMBER_FORM", "extents as integers", "another number", place)
+    if any(type(n) is not int for n in row["shape"]):
+        _invalid(
+            "SCHEMA_TYPE",
+            "extents as integers",
+            _json_type(next(n for n in row["shape"] if type(n) is not int)),
+            place,
+        )
+    if len(row["shape"]) > RANK:
+        fail("LIMIT_RANK", f"at most {RANK} dimensions", str(len(row["shape"])), place=place, remedy=_REMEDY)
+    _invalid(
+        "ARRAY_SHAPE",
+        "extents from 0 to 2^53−1 whose product in bytes is as small",
+        shown(str(row["shape"])),
+        place,
+    )
+
+
+def _explain_dtype(name: str, place: str) -> None:
+    if name in BY_NAME:
+        return
+    if name in ("object", "O", "|O"):
+        fail(
+            "PICKLE_OBJECT_DTYPE",
+            "a dtype of the format",
+            "Python objects",
+            place=place,
+            remedy="object arrays are pickles and are refused for long-term storage",
+        )
+    fail("DTYPE_UNKNOWN", "a dtype of the format", repr(shown(name)), place=place, remedy=_NEWER)

@@ -1,0 +1,196 @@
+"""Verified reading: the arrays of an open store, each byte held against its digest. Source: spec section 6."""
+
+import threading
+from typing import Any, NoReturn
+
+import numpy as np
+
+from statetree.digest import BLOCK, block_count, block_spans, hasher
+from statetree.dtype import BY_NAME
+from statetree.errors import fail
+from statetree.manifest import ArrayEntry, Manifest
+from statetree.naming import array_name, path_label
+from statetree.path import Path
+from statetree.store import ArraySpec, Reader
+
+__all__ = ["Source"]
+
+_DAMAGED = "the file is damaged: restore it from a copy, or read the rest of it with select="
+
+
+class Source:
+    """The arrays of one open store.
+
+    Args:
+        reader: the open store; closed by `close`.
+        manifest: its decoded manifest.
+        backend: name of its backend.
+        verify: whether values are held against their digests before they are handed out.
+    """
+
+    def __init__(self, reader: Reader, manifest: Manifest, backend: str, *, verify: bool) -> None:
+        self.reader = reader
+        self.manifest = manifest
+        self.backend = backend
+        self.paths: list[Path] = []
+        """First path of each array; set once the tree is decoded."""
+        self._hash = hasher(manifest.algorithm)
+        self._digest_bytes = len(self._hash(b""))
+        self._verify = verify
+        self._blocks: dict[int, bytes] = {}
+        self._names: list[str] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def bind(self) -> None:
+        """Tell the store what the manifest says of its arrays."""
+        self.reader.bind(
+            [
+                ArraySpec(lambda i=i: self.name(i), a.dtype, a.shape, a.nbytes)  # type: ignore[misc]
+                for i, a in enumerate(self.manifest.arrays)
+            ]
+        )
+
+    def name(self, index: int) -> str:
+        """Return the name of array `index` in the container."""
+        if self._names is None:
+            count = len(self.paths)
+            self._names = [array_name(i, count, path_label(path)) for i, path in enumerate(self.paths)]
+        return self._names[index]
+
+    def check_open(self) -> None:
+        """Refuse to read after `close`."""
+        if self._closed:
+            fail(
+                "CLOSED",
+                "an open file",
+                "a closed one",
+                remedy="read inside of the with block, or use statetree.load",
+            )
+
+    def close(self) -> None:
+        """Close the store."""
+        self._closed = True
+        self.reader.close()
+
+    def fill(self, index: int, out: memoryview) -> None:
+        """Copy the canonical bytes of array `index` into `out`, verified.
+
+        Raises:
+            IntegrityError: they do not have the digest that the manifest promises.
+        """
+        self._read(index, 0, self.manifest.arrays[index].nbytes, out)
+
+    def read(self, index: int, start: int, stop: int) -> "tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]":
+        """Return (offset, bytes): verified bytes of whole blocks of array `index` that cover [start, stop)."""
+        nbytes = self.manifest.arrays[index].nbytes
+        if nbytes <= BLOCK:
+            start, stop = 0, nbytes
+        else:
+            start, stop = start // BLOCK * BLOCK, min(nbytes, -(-stop // BLOCK) * BLOCK)
+        out = np.empty(stop - start, np.uint8)
+        self._read(index, start, stop, out.data)
+        return start, out
+
+    def view(self, index: int) -> memoryview | None:
+        """Return the canonical bytes of array `index` mapped read-only and verified, None where that cannot be."""
+        view = self.reader.view(index)
+        while view is not None and self._verify and not self._sound(index, view):
+            if not self.reader.reread(index):
+                self._damaged(index, 0, len(view))
+            view = self.reader.view(index)
+        if view is not None:
+            self._check_values(index, np.frombuffer(view, np.uint8))
+        return view
+
+    def _sound(self, index: int, view: memoryview) -> bool:
+        if len(view) <= BLOCK:
+            return self._hash(view).hex() == self.manifest.arrays[index].digest
+        wanted = self._block_digests(index)
+        size = self._digest_bytes
+        return all(
+            self._hash(view[a:b]) == wanted[k * size : (k + 1) * size]
+            for k, (a, b) in enumerate(block_spans(0, len(view)))
+        )
+
+    def _read(self, index: int, start: int, stop: int, out: memoryview) -> None:
+        while (bad := self._try(index, start, stop, out)) is not None:
+            with self._lock:
+                self._blocks.pop(index, None)
+                if not self.reader.reread(index):
+                    self._damaged(index, *bad)
+        self._check_values(index, out)
+
+    def _try(self, index: int, start: int, stop: int, out: memoryview) -> tuple[int, int] | None:
+        """Fill `out`; return the byte range of the first piece whose digest is wrong, None if all are right."""
+        entry = self.manifest.arrays[index]
+        view = self.reader.view(index) if entry.nbytes else None
+        if entry.nbytes <= BLOCK:
+            if view is not None:
+                out[:] = view
+            elif entry.nbytes:
+                self.reader.read(index, 0, entry.nbytes, out)
+            return (0, stop) if self._verify and self._hash(out).hex() != entry.digest else None
+        wanted = self._block_digests(index) if self._verify else b""
+        size = self._digest_bytes
+        for a, b in block_spans(start, stop):
+            piece = out[a - start : b - start]
+            if view is not None:
+                piece[:] = view[a:b]
+            else:
+                self.reader.read(index, a, b, piece)
+            k = a // BLOCK
+            if self._verify and self._hash(piece) != wanted[k * size : (k + 1) * size]:
+                return a, b
+        return None
+
+    def _block_digests(self, index: int) -> bytes:
+        """Return the block digests of array `index`, held against the manifest."""
+        known = self._blocks.get(index)
+        if known is None:
+            entry: ArrayEntry = self.manifest.arrays[index]
+            known = self.reader.blocks(index)
+            if len(known) != block_count(entry.nbytes) * self._digest_bytes or self._hash(known).hex() != entry.digest:
+                if self.reader.reread(index):
+                    return self._block_digests(index)
+                fail(
+                    "BLOCK_DIGEST",
+                    f"block digests whose digest is {entry.digest}",
+                    "others",
+                    path=self._path(index),
+                    place=self.reader.place(index),
+                    remedy=_DAMAGED,
+                )
+            self._blocks[index] = known
+        return known
+
+    def _path(self, index: int) -> Path | None:
+        return self.paths[index] if index < len(self.paths) else None
+
+    def _damaged(self, index: int, start: int, stop: int) -> NoReturn:
+        entry = self.manifest.arrays[index]
+        where = f"bytes {start} to {stop} of {entry.nbytes} with another digest"
+        fail(
+            "DIGEST",
+            f"the bytes that were saved ({self.manifest.algorithm}:{entry.digest})",
+            where,
+            path=self._path(index),
+            place=self.reader.place(index),
+            remedy=_DAMAGED,
+        )
+
+    def _check_values(self, index: int, data: Any) -> None:
+        """Refuse bytes that no writer may write: bool above 1, unused bits of sub-byte elements."""
+        row = BY_NAME[self.manifest.arrays[index].dtype]
+        if row.top is None or not len(data):
+            return
+        largest = int(np.frombuffer(data, np.uint8).max())
+        if largest > row.top:
+            fail(
+                "BOOL_VALUE" if row.name == "bool" else "SUBBYTE_RANGE",
+                f"{row.name} elements stored as bytes up to {row.top}",
+                f"byte {largest}",
+                path=self._path(index),
+                place=self.reader.place(index),
+                remedy="write the file with a conforming writer",
+            )

@@ -1,0 +1,5 @@
+"""`python -m statetree`: the command."""
+
+from statetree.cli import main
+
+main()

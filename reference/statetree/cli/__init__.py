@@ -1,0 +1,176 @@
+"""The command `statetree`: what it does and how it exits. Source: docs/api.md."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from statetree.cli import show
+from statetree.convert import convert as convert_file
+from statetree.errors import StateTreeError, StoreIOError, UsageError
+from statetree.inspecting import diff as diff_files
+from statetree.inspecting import inspect as inspect_file
+from statetree.loading import open as open_file
+from statetree.registry import backend_names, find_backend
+from statetree.validate import problem_json
+from statetree.validate import validate as validate_file
+
+__all__ = ["command", "main"]
+
+WRONG, USAGE, CANNOT_READ, INTERRUPTED = 1, 2, 3, 130
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="statetree")
+def command() -> None:
+    """Look at, check, compare and convert state trees (.h5, .zarr, .zarr.zip, .bson).
+
+    Exit status: 0 fine or equal, 1 wrong, different or refused, 2 usage, 3 cannot read, 130 interrupted.
+    """
+
+
+@command.command()
+@click.argument("file")
+@click.option("--depth", type=click.IntRange(0), help="Show this many levels only.")
+@_JSON
+def inspect(file: str, depth: int | None, as_json: bool) -> None:
+    """Show what FILE holds: its tree with shapes, dtypes, sizes and totals. No array is read."""
+    summary = inspect_file(file)
+    if as_json:
+        _print_json(summary.as_json())
+    else:
+        show.summary(summary, depth)
+
+
+@command.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option("--backend", help="Container to write; beats the suffix.")
+@click.option("--compression", type=click.Choice(["gzip", "zstd"]))
+@click.option("--no-pack", is_flag=True, help="Keep many small arrays apart (Zarr).")
+@_JSON
+def convert(
+    source: str, destination: str, backend: str | None, compression: str | None, no_pack: bool, as_json: bool
+) -> None:
+    """Write the tree of SOURCE into another container; the tree digest stays the same."""
+    with show.progress(quiet=as_json) as progress:
+        digest = convert_file(
+            source, destination, backend=backend, compression=compression, pack=not no_pack, progress=progress
+        )
+    if as_json:
+        _print_json({"source": source, "destination": destination, "digest": digest})
+    else:
+        show.line(f"{source} → {destination}")
+        show.line(digest)
+
+
+@command.command()
+@click.argument("a")
+@click.argument("b")
+@_JSON
+def diff(a: str, b: str, as_json: bool) -> None:
+    """Compare the trees of A and B: structure, dtypes and values, with the largest differences. Exit 1 if any."""
+    report = diff_files(a, b)
+    if as_json:
+        _print_json({"a": a, "b": b, "equal": not report, "changes": [change.as_json() for change in report.changes]})
+    else:
+        show.changes(report.changes)
+    sys.exit(WRONG if report else 0)
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_JSON
+def digest(files: tuple[str, ...], as_json: bool) -> None:
+    """Print the tree digest of each FILE: equal digests mean equal trees, in whatever container."""
+    found: list[dict[str, str]] = []
+    for name in files:
+        with open_file(name) as file:
+            found.append({"path": name, "digest": file.digest})
+    if as_json:
+        _print_json(found)
+    else:
+        for row in found:
+            show.line(f"{row['digest']}  {row['path']}")
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_JSON
+def validate(files: tuple[str, ...], as_json: bool) -> None:
+    """Read all of each FILE and list every problem: its framing, its manifest and the digest of each array."""
+    reports = []
+    unreadable: list[StoreIOError] = []
+    for name in files:
+        try:
+            reports.append(validate_file(name))
+        except StoreIOError as error:
+            unreadable.append(error)
+    if as_json:
+        failed = [{"ok": False, "problems": [problem_json(p) for p in e.problems]} for e in unreadable]
+        _print_json([report.as_json() for report in reports] + failed)
+    else:
+        for report in reports:
+            show.report(report)
+        for error in unreadable:
+            show.error(str(error))
+    sys.exit(CANNOT_READ if unreadable else 0 if all(report.ok for report in reports) else WRONG)
+
+
+@command.command()
+@_JSON
+def backends(as_json: bool) -> None:
+    """List the containers: their suffixes, compressions, and whether their libraries are here."""
+    rows: list[dict[str, Any]] = []
+    for name in backend_names():
+        backend = find_backend(name)
+        missing = backend.missing_library(None)
+        rows.append(
+            {
+                "name": name,
+                "suffixes": list(backend.suffixes),
+                "compressions": list(backend.compressions),
+                "usable": missing is None,
+                "install": None if missing is None else f"pip install 'statetree[{missing[1]}]'",
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    else:
+        show.backends(rows)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=True, indent=2))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    sys.exit(_guarded(lambda: command.main(arguments, standalone_mode=False), arguments))
+
+
+def _guarded(run: Callable[[], Any], arguments: list[str] | None) -> int:
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = run()
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except StateTreeError as error:
+        if as_json:
+            _print_json({"error": [problem_json(problem) for problem in error.problems]})
+        else:
+            show.error(str(error))
+        return CANNOT_READ if isinstance(error, StoreIOError) else USAGE if isinstance(error, UsageError) else WRONG
+    return status if isinstance(status, int) else 0

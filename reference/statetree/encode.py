@@ -34,8 +34,8 @@ class Encoded:
     """Distinct arrays in first-met order, as the caller gave them."""
     labels: list[str] = field(default_factory=list)
     """Label of each array's first path."""
-    paths: list[Path] = field(default_factory=list)
-    """First path of each array."""
+    first_path: Path = ()
+    """Path of the first array."""
 
 
 def encode(tree: Any, limits: Limits) -> Encoded:
@@ -71,6 +71,7 @@ class _Encoder:
         self.done: dict[int, tuple[Node, int, int]] = {}
         self.indices: dict[Any, int] = {}
         self.deepest = 0
+        self.views = False
 
     def fail(self, code: str, expected: str, found: str, remedy: str | None = None) -> NoReturn:
         fail(code, expected, found, path=tuple(self.path), remedy=remedy)
@@ -253,7 +254,7 @@ class _Encoder:
             self.unsupported_dtype(array.dtype)
         if array.ndim > RANK:
             self.fail("LIMIT_RANK", f"at most {RANK} dimensions", f"{array.ndim}", "reshape the array")
-        key = tie_key(array)
+        key = self.tie_key(array)
         index = self.indices.get(key)
         if index is None:
             index = len(self.out.arrays)
@@ -266,10 +267,20 @@ class _Encoder:
                 )
             self.out.arrays.append(array)
             self.out.labels.append(label)
-            self.out.paths.append(tuple(self.path))
+            if not index:
+                self.out.first_path = tuple(self.path)
             self.indices[key] = index
         self.indices[id(array)] = index
         return index
+
+    def tie_key(self, array: "np.ndarray[Any, Any]") -> Any:
+        """Return `tie_key(array)`; while all arrays own their memory the object itself will do, and is quicker."""
+        if array.base is None and not self.views:
+            return id(array)
+        if not self.views:
+            self.views = True
+            self.indices.update((tie_key(known), i) for i, known in enumerate(self.out.arrays))
+        return tie_key(array)
 
     def unsupported_dtype(self, dtype: "np.dtype[Any]") -> NoReturn:
         if dtype.hasobject:

@@ -26,7 +26,7 @@ def encode_info(user: Mapping[str, Any] | None, limits: Limits) -> bytes:
             "WRITE_TYPE",
             "plain values in info=",
             "an array",
-            path=encoded.paths[0],
+            path=encoded.first_path,
             remedy="put arrays into the tree",
         )
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -167,17 +167,20 @@ def lookup(tree: Any, path: "str | Path") -> Any:
     node: Any = tree
     for depth, key in enumerate(keys):
         try:
-            if isinstance(node, dict):
-                node = node[next(k for k in node if _same_key(k, key))]
-            elif (isinstance(node, Record) and type(key) is str) or (
-                isinstance(node, list | tuple) and type(key) is int and 0 <= key < len(node)
-            ):
-                node = node[key]
-            else:
-                raise KeyError
+            node = _child(node, key)
         except (KeyError, StopIteration):
             _no_node(node, keys, depth)
     return node
+
+
+def _child(node: Any, key: Any) -> Any:
+    if isinstance(node, dict):
+        return node[next(k for k in node if _same_key(k, key))]
+    if isinstance(node, Record) and type(key) is str:
+        return node[key]
+    if isinstance(node, list | tuple) and type(key) is int and 0 <= key < len(node):
+        return node[key]
+    raise KeyError
 
 
 def _same_key(a: Any, b: Any) -> bool:

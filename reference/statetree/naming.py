@@ -1,13 +1,14 @@
 """Names of arrays inside containers. Source: spec section 7.1."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from statetree.path import Path
 from statetree.tree import Symbol
 
-__all__ = ["array_name", "key_label", "path_label"]
+__all__ = ["array_names", "key_label", "path_label"]
 
 _SAFE = (1 << 53) - 1
 
@@ -42,15 +43,16 @@ def key_label(key: Any) -> str:
             return "_".join(map(key_label, key))[:100] if type(key) is tuple else "_"
 
 
-def array_name(index: int, count: int, label: str) -> str:
-    """Return the name of array `index` of `count` in every container.
+def array_names(labels: Sequence[str]) -> list[str]:
+    """Return the names that arrays with these labels, as `path_label` makes them, have in every container.
 
-    >>> array_name(12, 148, ".encoder.layers.0.weight")
-    '012-encoder.layers.0.weight'
+    >>> array_names([".encoder.layers.0.weight", ""])
+    ['0-encoder.layers.0.weight', '1-_']
     """
-    return f"{index:0{len(str(max(count - 1, 0)))}}-{label[1:101].rstrip('.') or '_'}"
+    digits = len(str(max(len(labels) - 1, 0)))
+    return [f"{i:0{digits}}-{label[1:101].rstrip('.') or '_'}" for i, label in enumerate(labels)]
 
 
 def path_label(path: Path) -> str:
-    """Return the joined labels of a path, as `array_name` takes them."""
+    """Return the joined labels of a path, as `array_names` takes them."""
     return "".join("." + key_label(key) for key in path)

@@ -14,13 +14,15 @@ from statetree.info import encode_info
 from statetree.lazy import native, raw_bytes
 from statetree.limits import Limits
 from statetree.manifest import ArrayEntry, encode_manifest
-from statetree.naming import array_name
+from statetree.naming import array_names
 from statetree.registry import as_path, check_library, choose_backend
 from statetree.store import ArraySpec, Backend, WriteOptions, Writer
 
 __all__ = ["Progress", "check_compression", "manifest_of", "save"]
 
 Array = np.ndarray[Any, Any]
+SMALL = 1 << 16
+"""Bytes up to which copying an array is quicker than looking at how it lies."""
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
@@ -138,18 +140,19 @@ def _check_manifest(text: bytes, limits: Limits) -> None:
 
 def specs_of(encoded: Encoded) -> list[ArraySpec]:
     """Return what a store is to know of the arrays of an encoded tree."""
-    count = len(encoded.arrays)
-    specs = []
-    for index, (array, label) in enumerate(zip(encoded.arrays, encoded.labels, strict=True)):
-        name = dtype_name(array.dtype)
-        assert name is not None
-        specs.append(ArraySpec(array_name(index, count, label), name, array.shape, array.size * BY_NAME[name].itemsize))
-    return specs
+    names = array_names(encoded.labels)
+    return [
+        ArraySpec(name, dtype_name(array.dtype) or "", array.shape, array.nbytes)
+        for name, array in zip(names, encoded.arrays, strict=True)
+    ]
 
 
-def pieces(array: Array, spec: ArraySpec) -> Iterator[memoryview]:
+def pieces(array: Array, spec: ArraySpec) -> Iterator[memoryview | bytes]:
     """Yield the canonical bytes of an array in pieces of 4 MiB, the last one shorter; one empty piece if empty."""
     top = BY_NAME[spec.dtype].top
+    if spec.nbytes <= SMALL and array.dtype.isnative and np.little_endian:
+        yield array.tobytes() if top is None else _canonical(memoryview(array.tobytes()), top)
+        return
     plain = array.flags.c_contiguous and array.dtype.isnative and array.flags.aligned
     if spec.nbytes <= BLOCK:
         whole = array if plain else np.array(array, BY_NAME[spec.dtype].numpy, order="C", copy=True, subok=False)

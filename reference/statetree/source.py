@@ -1,7 +1,8 @@
 """Verified reading: the arrays of an open store, each byte held against its digest. Source: spec section 6."""
 
 import threading
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn, overload
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from statetree.digest import BLOCK, block_count, block_spans, hasher
 from statetree.dtype import BY_NAME
 from statetree.errors import fail
 from statetree.manifest import ArrayEntry, Manifest
-from statetree.naming import array_name, path_label
+from statetree.naming import array_names, path_label
 from statetree.path import Path
 from statetree.store import ArraySpec, Reader
 
@@ -44,18 +45,12 @@ class Source:
 
     def bind(self) -> None:
         """Tell the store what the manifest says of its arrays."""
-        self.reader.bind(
-            [
-                ArraySpec(lambda i=i: self.name(i), a.dtype, a.shape, a.nbytes)  # type: ignore[misc]
-                for i, a in enumerate(self.manifest.arrays)
-            ]
-        )
+        self.reader.bind(_Specs(self))
 
     def name(self, index: int) -> str:
         """Return the name of array `index` in the container."""
         if self._names is None:
-            count = len(self.paths)
-            self._names = [array_name(i, count, path_label(path)) for i, path in enumerate(self.paths)]
+            self._names = array_names([path_label(path) for path in self.paths])
         return self._names[index]
 
     def check_open(self) -> None:
@@ -194,3 +189,23 @@ class Source:
                 place=self.reader.place(index),
                 remedy="write the file with a conforming writer",
             )
+
+
+class _Specs(Sequence[ArraySpec]):
+    """The specs of a source's arrays, each made when it is asked for: most loads never ask."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source.manifest.arrays)
+
+    @overload
+    def __getitem__(self, index: int) -> ArraySpec: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ArraySpec]: ...
+    def __getitem__(self, index: int | slice) -> ArraySpec | list[ArraySpec]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        entry = self._source.manifest.arrays[index]
+        return ArraySpec(lambda: self._source.name(index), entry.dtype, entry.shape, entry.nbytes)

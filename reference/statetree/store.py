@@ -66,7 +66,7 @@ class Writer(Protocol):
     def create(self, specs: Sequence[ArraySpec]) -> None:
         """Make room for the arrays; called once, before any `write`."""
 
-    def write(self, index: int, start: int, data: memoryview) -> None:
+    def write(self, index: int, start: int, data: memoryview | bytes) -> None:
         """Store `data` at byte `start` of array `index`.
 
         Pieces of an array come in order, without gaps, each beginning at a multiple of 4 MiB and all but the

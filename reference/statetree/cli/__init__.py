@@ -116,8 +116,8 @@ def validate(files: tuple[str, ...], as_json: bool) -> None:
     else:
         for report in reports:
             show.report(report)
-        for error in unreadable:
-            show.error(str(error))
+        for found in unreadable:
+            show.error(str(found))
     sys.exit(CANNOT_READ if unreadable else 0 if all(report.ok for report in reports) else WRONG)
 
 

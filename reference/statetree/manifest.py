@@ -174,21 +174,27 @@ def _check_features(features: list[Any], place: str) -> None:
 def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
     entries: list[ArrayEntry] = []
     sizes: dict[str, int] = {name: row.itemsize for name, row in BY_NAME.items()}
-    is_hex = _HEX.fullmatch
     for row in rows:
         try:
             digest, dtype, shape = row["digest"], row["dtype"], row["shape"]
             nbytes = sizes[dtype]
+            good = type(row) is dict and len(row) == 3 and type(digest) is str and len(digest) == digits
+            if not good or type(shape) is not list or len(shape) > RANK:
+                raise TypeError
             for extent in shape:
                 if type(extent) is not int or extent < 0 or extent > SAFE:
                     raise TypeError
                 nbytes *= extent
-            good = len(row) == 3 and len(digest) == digits and is_hex(digest) and len(shape) <= RANK and nbytes <= SAFE
+            good = nbytes <= SAFE
         except (KeyError, TypeError):
             good = False
         if not good:
             _explain_entry(row, digits, f"{place}/arrays/{len(entries)}")
         entries.append(ArrayEntry(digest, dtype, tuple(shape), nbytes))
+    # One match of all digests is quicker than one each.
+    if entries and not _HEX.fullmatch("".join([entry.digest for entry in entries])):
+        at = next(i for i, entry in enumerate(entries) if not _HEX.fullmatch(entry.digest))
+        _explain_entry(rows[at], digits, f"{place}/arrays/{at}")
     return entries
 
 

@@ -16,6 +16,7 @@ from statetree.store import ArraySpec, Reader
 
 __all__ = ["Source"]
 
+_CHECKED = frozenset(name for name, row in BY_NAME.items() if row.top is not None)
 _DAMAGED = "the file is damaged: restore it from a copy, or read the rest of it with select="
 
 
@@ -74,7 +75,14 @@ class Source:
         Raises:
             IntegrityError: they do not have the digest that the manifest promises.
         """
-        self._read(index, 0, self.manifest.arrays[index].nbytes, out)
+        entry = self.manifest.arrays[index]
+        if 0 < entry.nbytes <= BLOCK and entry.dtype not in _CHECKED:
+            view = self.reader.view(index)
+            if view is not None:
+                out[:] = view
+                if not self._verify or self._hash(out).hex() == entry.digest:
+                    return
+        self._read(index, 0, entry.nbytes, out)
 
     def read(self, index: int, start: int, stop: int) -> "tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]":
         """Return (offset, bytes): verified bytes of whole blocks of array `index` that cover [start, stop)."""

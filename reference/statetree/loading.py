@@ -16,6 +16,7 @@ from statetree.lazy import LazyArray, StateFile, native, raw_bytes
 from statetree.limits import Limits
 from statetree.manifest import decode_manifest
 from statetree.path import Path, PathSyntaxError, parse_path, path_text
+from statetree.pause import no_collection
 from statetree.registry import as_path, recognise
 from statetree.source import Source
 from statetree.tree import Record
@@ -34,13 +35,18 @@ def open(path: "str | os.PathLike[str]", *, verify: bool = True, limits: Limits 
     Raises:
         StateTreeError: the file is foreign, newer, damaged or breaks a rule; see the class and code of the error.
     """
-    source, text = _source(path, verify, limits or Limits())
+    with no_collection():
+        return _open(path, verify, limits or Limits())
+
+
+def _open(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> StateFile:
+    source, text = _source(path, verify, limits)
     try:
         return _opened(
             source,
             text,
             path,
-            limits or Limits(),
+            limits,
             lambda: [LazyArray(source, i) for i in range(len(source.manifest.arrays))],
         )
     except BaseException:
@@ -92,7 +98,8 @@ def load(
     """
     chosen = limits or Limits()
     if select is None and not mmap:
-        return _load_all(path, verify, chosen)
+        with no_collection():
+            return _load_all(path, verify, chosen)
     with open(path, verify=verify, limits=limits) as file:
         tree = file.tree if select is None else lookup(file.tree, select)
         wanted: dict[int, LazyArray] = {}

@@ -15,6 +15,7 @@ from statetree.lazy import native, raw_bytes
 from statetree.limits import Limits
 from statetree.manifest import ArrayEntry, encode_manifest
 from statetree.naming import array_names
+from statetree.pause import no_collection
 from statetree.registry import as_path, check_library, choose_backend
 from statetree.store import ArraySpec, Backend, WriteOptions, Writer
 
@@ -67,11 +68,13 @@ def save(
     function = hasher(algorithm)
     function(b"")
     info_text = encode_info(info, limits)
-    encoded = encode(tree, limits)
+    with no_collection():
+        encoded = encode(tree, limits)
     options = WriteOptions(algorithm=algorithm, compression=compression, durable=durable, pack=pack)
     writer = chosen.writer(place, options)
     try:
-        text = _write(writer, encoded, algorithm, limits, info_text, progress)
+        with no_collection():
+            text = _write(writer, encoded, algorithm, limits, info_text, progress)
     except BaseException:
         writer.abort()
         raise

@@ -1,0 +1,148 @@
+"""Writing HDF5 without its library: arrays first, then texts, then the metadata that names them. Source: spec section 7.3."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from statetree.digest import BLOCK, hasher
+from statetree.dtype import BY_NAME
+from statetree.files import NewFile
+from statetree.store import ArraySpec, WriteOptions
+from statetree_backends._block import PARTS, Block, Part, pack_block
+from statetree_backends._hdf5_format import chunk_tree, chunked_header, dataset_header, group, superblock
+
+__all__ = ["ALIGN", "HEADER_AT", "HEADER_SIZE", "Hdf5Writer", "chunk_rows"]
+
+HEADER_AT, HEADER_SIZE, ARRAYS_AT, ALIGN = 4096, 4096, 8192, 64
+_LEAST_CHUNKED = 4096
+_MOST_CHUNKED = 1 << 31
+
+
+def _aligned(at: int) -> int:
+    return -(-at // ALIGN) * ALIGN
+
+
+def chunk_rows(spec: ArraySpec) -> int:
+    """Return the rows of a chunk of an array that is to be compressed, 0 if it is stored as it is."""
+    if not spec.shape or spec.nbytes < _LEAST_CHUNKED:
+        return 0
+    row = spec.nbytes // spec.shape[0]
+    return 0 if row > _MOST_CHUNKED else min(spec.shape[0], max(1, BLOCK // row))
+
+
+class Hdf5Writer:
+    """A file being written."""
+
+    def __init__(self, path: Path, options: WriteOptions) -> None:
+        self._path = path
+        self._options = options
+        self._file: NewFile | None = None
+        self._specs: Sequence[ArraySpec] = ()
+        self._offsets: list[int] = []
+        self._rows: list[int] = []
+        self._chunks: dict[int, list[tuple[int, int]]] = {}
+        self._held = bytearray()
+        self._at = ARRAYS_AT
+
+    @property
+    def file(self) -> NewFile:
+        """The file; made by `create`."""
+        assert self._file is not None
+        return self._file
+
+    def create(self, specs: Sequence[ArraySpec]) -> None:
+        """Give every array that is stored as it is its place."""
+        self._specs = specs
+        packed = self._options.compression is not None
+        self._rows = [chunk_rows(spec) if packed else 0 for spec in specs]
+        at = ARRAYS_AT
+        for spec, rows in zip(specs, self._rows, strict=True):
+            contiguous = not rows and spec.nbytes
+            self._offsets.append(at if contiguous else 0)
+            if contiguous:
+                at = _aligned(at + spec.nbytes)
+        self._at = at
+        self._file = NewFile(self._path, at)
+
+    def write(self, index: int, start: int, data: memoryview | bytes) -> None:
+        """Put `data` at byte `start` of array `index`, or into its chunks."""
+        rows = self._rows[index]
+        if not rows:
+            self.file.write(self._offsets[index] + start, data)
+            return
+        spec = self._specs[index]
+        size = rows * (spec.nbytes // spec.shape[0])
+        self._held += data
+        last = start + len(data) == spec.nbytes
+        while len(self._held) >= size or (last and self._held):
+            # Chunks are stored whole: the last one is filled up with zeros.
+            chunk = bytes(self._held[:size]).ljust(size, b"\0")
+            del self._held[:size]
+            self._chunk(index, chunk)
+
+    def _chunk(self, index: int, chunk: bytes) -> None:
+        itemsize = BY_NAME[self._specs[index].dtype].itemsize
+        if itemsize > 1:
+            chunk = np.frombuffer(chunk, np.uint8).reshape(-1, itemsize).T.tobytes()
+        packed = zlib.compress(chunk, 5)
+        self.file.write(self._at, packed)
+        self._chunks.setdefault(index, []).append((self._at, len(packed)))
+        self._at = _aligned(self._at + len(packed))
+
+    def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
+        """Write the texts and the metadata, and make the file visible."""
+        sizes = [spec.nbytes if at else 0 for spec, at in zip(self._specs, self._offsets, strict=True)]
+        index = np.array([self._offsets, sizes], "<u8").T.tobytes()
+        texts = {"manifest": manifest, "info": info, "index": index, "blocks": b"".join(blocks[i] for i in sorted(blocks))}
+        function = hasher(self._options.algorithm)
+        parts: dict[str, Part] = {}
+        for name in PARTS:
+            parts[name] = Part(self._at, len(texts[name]), function(texts[name]))
+            self.file.write(self._at, texts[name])
+            self._at = _aligned(self._at + len(texts[name]))
+        block = Block(self._options.algorithm, self._options.compression, len(self._specs), len(self._specs), parts)
+        self.file.write(HEADER_AT, pack_block(block).ljust(HEADER_SIZE, b"\0"))
+        metadata, root = self._metadata(parts)
+        self.file.write(self._at, metadata)
+        end = self._at + len(metadata)
+        self.file.write(0, superblock(root, end))
+        self.file.truncate(end)
+        self.file.commit(durable=self._options.durable)
+
+    def _metadata(self, parts: Mapping[str, Part]) -> tuple[bytes, int]:
+        """Return (bytes, address of the root group's header) of all object headers and groups."""
+        out: list[bytes] = []
+        at = self._at
+        links: list[tuple[bytes, int]] = []
+
+        def add(data: bytes) -> int:
+            nonlocal at
+            out.append(data)
+            at += len(data)
+            return at - len(data)
+
+        for i, spec in enumerate(self._specs):
+            if i in self._chunks:
+                tree, top = chunk_tree(at, self._chunks[i], self._rows[i], len(spec.shape))
+                add(tree + bytes(-len(tree) % 8))
+                header = chunked_header(spec.dtype, spec.shape, self._rows[i], top)
+            else:
+                header = dataset_header(spec.dtype, spec.shape, self._offsets[i], spec.nbytes)
+            links.append((spec.name.encode(), add(header)))
+        data, arrays = group(at, links)
+        add(data)
+        root = [(b"arrays", arrays), (b"header", add(dataset_header("uint8", (HEADER_SIZE,), HEADER_AT, HEADER_SIZE)))]
+        for name, part in parts.items():
+            root.append((name.encode(), add(dataset_header("uint8", (part.size,), part.offset, part.size))))
+        data, top = group(at, sorted(root))
+        add(data)
+        return b"".join(out), top
+
+    def abort(self) -> None:
+        """Remove the temporary file."""
+        if self._file is not None:
+            self._file.discard()
+
+

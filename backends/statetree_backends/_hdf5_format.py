@@ -11,6 +11,7 @@ from functools import lru_cache
 from statetree.dtype import BY_NAME
 
 __all__ = [
+    "FLOATS",
     "SIGNATURE",
     "UNDEFINED",
     "chunk_tree",
@@ -59,11 +60,11 @@ def _floating(size: int, exponent: int, mantissa: int) -> bytes:
     return head + struct.pack("<HHBBBBI", 0, 8 * size, mantissa, exponent, 0, mantissa, bias)
 
 
-_FLOATS = {"float16": (2, 5, 10), "float32": (4, 8, 23), "float64": (8, 11, 52), "bfloat16": (2, 8, 7)}
+FLOATS = {"float16": (2, 5, 10), "float32": (4, 8, 23), "float64": (8, 11, 52), "bfloat16": (2, 8, 7)}
 
 
 def _complex(size: int) -> bytes:
-    half = _floating(*_FLOATS["float32" if size == 8 else "float64"])
+    half = _floating(*FLOATS["float32" if size == 8 else "float64"])
     member = b"".join(
         _padded(name + b"\0") + struct.pack("<IB3xII4I", at, 0, 0, 0, 0, 0, 0, 0) + half
         for name, at in ((b"r", 0), (b"i", size // 2))
@@ -82,8 +83,8 @@ def datatype(dtype: str) -> bytes:
     row = BY_NAME[dtype]
     if dtype == "bool":
         return _boolean()
-    if dtype in _FLOATS:
-        return _floating(*_FLOATS[dtype])
+    if dtype in FLOATS:
+        return _floating(*FLOATS[dtype])
     if row.complex:
         return _complex(row.itemsize)
     signed = row.carrier is None and dtype.startswith("int")

@@ -20,8 +20,16 @@ GROUP = "statetree.backends"
 
 @cache
 def backend_names() -> tuple[str, ...]:
-    """Return the names of the installed backends, sorted."""
-    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+    """Return the names of the installed backends, sorted; one that cannot be imported is left out with a warning."""
+    names = []
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Exception as error:
+            warnings.warn(f"backend {entry.name!r} cannot be used: {error}", stacklevel=2)
+        else:
+            names.append(entry.name)
+    return tuple(sorted(set(names)))
 
 
 @cache

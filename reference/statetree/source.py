@@ -78,7 +78,7 @@ class Source:
         entry = self.manifest.arrays[index]
         if 0 < entry.nbytes <= BLOCK and entry.dtype not in _CHECKED:
             view = self.reader.view(index)
-            if view is not None:
+            if view is not None and len(view) == entry.nbytes:
                 out[:] = view
                 if not self._verify or self._hash(out).hex() == entry.digest:
                     return
@@ -97,13 +97,30 @@ class Source:
 
     def view(self, index: int) -> memoryview | None:
         """Return the canonical bytes of array `index` mapped read-only and verified, None where that cannot be."""
-        view = self.reader.view(index)
+        view = self._sized_view(index)
         while view is not None and self._verify and not self._sound(index, view):
             if not self.reader.reread(index):
                 self._damaged(index, 0, len(view))
-            view = self.reader.view(index)
+            view = self._sized_view(index)
         if view is not None:
             self._check_values(index, np.frombuffer(view, np.uint8))
+        return view
+
+    def _sized_view(self, index: int) -> memoryview | None:
+        """Return the store's view of an array, which must have the size that the manifest says."""
+        view = self.reader.view(index)
+        nbytes = self.manifest.arrays[index].nbytes
+        if view is not None and len(view) != nbytes:
+            if self.reader.reread(index):
+                return self._sized_view(index)
+            fail(
+                "BACKEND_MISMATCH",
+                f"{nbytes} bytes",
+                f"{len(view)}",
+                path=self._path(index),
+                place=self.reader.place(index),
+                remedy=_DAMAGED,
+            )
         return view
 
     def _sound(self, index: int, view: memoryview) -> bool:
@@ -127,7 +144,7 @@ class Source:
     def _try(self, index: int, start: int, stop: int, out: memoryview) -> tuple[int, int] | None:
         """Fill `out`; return the byte range of the first piece whose digest is wrong, None if all are right."""
         entry = self.manifest.arrays[index]
-        view = self.reader.view(index) if entry.nbytes else None
+        view = self._sized_view(index) if entry.nbytes else None
         if entry.nbytes <= BLOCK:
             if view is not None:
                 out[:] = view

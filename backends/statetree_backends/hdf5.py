@@ -1,0 +1,229 @@
+"""The HDF5 backend: plain HDF5 with an index, so that arrays are mapped without the library. Source: spec section 7.3."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from statetree.digest import block_count
+from statetree.errors import StateTreeError, fail
+from statetree.files import MappedFile
+from statetree.limits import Limits
+from statetree.store import ArraySpec, WriteOptions
+from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
+from statetree_backends._hdf5_format import SIGNATURE
+from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
+
+__all__ = ["BACKEND"]
+
+_DAMAGED = "the file is damaged: restore it from a copy"
+
+
+class Hdf5Reader:
+    """An open file.
+
+    The short way takes offsets from the header and the index and believes them only for bytes whose digest is right;
+    where one is wrong, or the header is not at 4096 any more, the same part is read by its name through the library.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        self._specs: Sequence[ArraySpec] = ()
+        self._blocks: dict[int, bytes] | None = None
+        self._library: Library | None = None
+        self._datasets: dict[int, Any] = {}
+        self._slow: set[int] = set()
+        self._offsets: list[int] | None = None
+        self._lock = threading.RLock()
+        self._file = MappedFile(path)
+        try:
+            self._check_frame()
+            self._block = self._header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_frame(self) -> None:
+        """Refuse a file with something before or behind its HDF5, or cut off."""
+        head = self._file.read(0, 48)
+        if head[:8] != SIGNATURE:
+            fail("POLYGLOT", "HDF5 at the start of the file", "other bytes", remedy=_DAMAGED)
+        if head[8] > 1:
+            return  # h5repack may write a newer superblock; the library judges it.
+        end = int.from_bytes(head[40:48], "little")
+        if end > self._file.size:
+            fail("CONTAINER_TRUNCATED", f"{end} bytes", str(self._file.size), place="superblock", remedy=_DAMAGED)
+        if end < self._file.size:
+            fail(
+                "POLYGLOT",
+                f"a file that ends with its HDF5 at {end}",
+                f"{self._file.size} bytes",
+                place="superblock",
+                remedy="something was added to the file: restore it from a copy",
+            )
+
+    def _header(self) -> Block:
+        raw = self._file.read(HEADER_AT, SIZE)
+        self._short = raw[: len(MAGIC)] == MAGIC
+        if self._short:
+            try:
+                return unpack_block(raw, "header")
+            except StateTreeError as error:
+                if error.error_class != "integrity":
+                    raise
+                self._short = False
+        data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
+        if data is None or data[: len(MAGIC)] != MAGIC:
+            fail("H5_MANIFEST_FORM", "the dataset /header", "none", place="/header", remedy=_DAMAGED)
+        return unpack_block(data[:SIZE], "/header")
+
+    def _by_library(self, ask: Callable[[Library], Any]) -> Any:
+        with self._lock:
+            if self._library is None:
+                self._library = Library(self._path)
+            return ask(self._library)
+
+    def _part(self, name: str, limit: int | None) -> bytes:
+        part = self._block.parts[name]
+        if limit is not None and part.size > limit:
+            fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(part.size), place=f"/{name}", remedy="raise limits=")
+        if self._short and part.offset + part.size <= self._file.size:
+            try:
+                data = self._file.read(part.offset, part.size)
+                return checked_text(name, data, self._block.algorithm, part.digest, f"/{name}")
+            except StateTreeError:
+                pass  # moved or changed by another tool: the library knows where it is now
+        found = self._by_library(lambda library: library.text(name, limit))
+        if found is None:
+            fail("ARRAY_MISSING", f"the dataset /{name}", "none", place=f"/{name}", remedy=_DAMAGED)
+        return checked_text(name, found, self._block.algorithm, part.digest, f"/{name}")
+
+    def manifest(self) -> bytes:
+        """Return the manifest text, checked."""
+        return self._part("manifest", self._limits.manifest_bytes)
+
+    def info(self) -> bytes:
+        """Return the info text, checked."""
+        return self._part("info", self._limits.info_bytes)
+
+    def bind(self, specs: Sequence[ArraySpec]) -> None:
+        """Read the index, if this file goes by it."""
+        self._specs = specs
+        if self._block.arrays != len(specs):
+            fail("ARRAY_MISSING", f"{len(specs)} arrays", str(self._block.arrays), place="/header", remedy=_DAMAGED)
+        if not self._short:
+            return
+        rows = np.frombuffer(self._part("index", None), "<u8")
+        if len(rows) != 2 * len(specs):
+            fail("ARRAY_MISSING", f"an index of {len(specs)} arrays", str(len(rows) // 2), place="/index", remedy=_DAMAGED)
+        offsets, sizes = rows[0::2], rows[1::2]
+        inside = offsets.astype(np.float64) + sizes <= self._file.size
+        # A place outside of the file is stale; 0 sends its array through the library.
+        self._offsets = np.where(inside, offsets, 0).tolist()
+        self._sizes: list[int] = sizes.tolist()
+
+    def blocks(self, index: int) -> bytes:
+        """Return the block digests of array `index`."""
+        if self._blocks is None:
+            data = self._part("blocks", None)
+            size = len(self._block.parts["manifest"].digest)
+            found, at = {}, 0
+            for i, spec in enumerate(self._specs):
+                count = block_count(spec.nbytes) * size
+                if count:
+                    found[i] = data[at : at + count]
+                    at += count
+            self._blocks = found
+        return self._blocks.get(index, b"")
+
+    def view(self, index: int) -> memoryview | None:
+        """Return array `index` mapped, None if it is chunked or no longer where the index says."""
+        if self._offsets is not None and index not in self._slow:
+            at = self._offsets[index]
+            if at:
+                return self._file.view(at, self._sizes[index])
+        dataset, spec = self._dataset(index), self._specs[index]
+        at = self._by_library(lambda library: library.offset(dataset)) or 0
+        if not at or at + spec.nbytes > self._file.size:
+            return None
+        return self._file.view(at, spec.nbytes)
+
+    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
+        """Copy bytes [start, stop) of array `index`."""
+        dataset = self._dataset(index)
+        self._by_library(lambda library: library.read(dataset, self._specs[index], start, stop, out))
+
+    def _dataset(self, index: int) -> Any:
+        with self._lock:
+            if index not in self._datasets:
+                self._datasets[index] = self._by_library(lambda library: library.dataset(self._specs[index]))
+            return self._datasets[index]
+
+    def reread(self, index: int) -> bool:
+        """Read array `index` by its name from now on."""
+        with self._lock:
+            if index in self._slow or self._offsets is None or not self._offsets[index]:
+                return False
+            self._slow.add(index)
+            return True
+
+    def stored_bytes(self) -> int:
+        """Return the size of the file."""
+        return self._file.size
+
+    def place(self, index: int) -> str:
+        """Return the dataset of array `index`."""
+        return f"/arrays/{self._specs[index].name}"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        with self._lock:
+            self._datasets.clear()
+            if self._library is not None:
+                self._library.close()
+                self._library = None
+
+
+class Hdf5Backend:
+    """HDF5 files."""
+
+    name = "hdf5"
+    suffixes: tuple[str, ...] = (".h5", ".hdf5")
+    compressions: tuple[str, ...] = ("gzip",)
+
+    def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
+        """H5py is part of the base install."""
+        return None
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Whether the magic is at 4096, or the file is HDF5 whose dataset /header begins with it."""
+        if head[HEADER_AT : HEADER_AT + len(MAGIC)] == MAGIC:
+            return True
+        if head[:8] != SIGNATURE:
+            return False
+        try:
+            library = Library(path)
+        except StateTreeError:
+            return False
+        try:
+            return (library.text("header", HEADER_SIZE) or b"").startswith(MAGIC)
+        except StateTreeError:
+            return False
+        finally:
+            library.close()
+
+    def writer(self, path: Path, options: WriteOptions) -> Hdf5Writer:
+        """Begin a save."""
+        return Hdf5Writer(path, options)
+
+    def reader(self, path: Path, limits: Limits) -> Hdf5Reader:
+        """Open a file."""
+        return Hdf5Reader(path, limits)
+
+
+BACKEND = Hdf5Backend()

@@ -24,8 +24,7 @@ def read_document(data: bytes | memoryview, place: str) -> dict[str, Any]:
         SecurityError: BSON code.
     """
     walker = _Walker(bytes(data), place)
-    value = walker.document(0, len(data), 0)
-    return value
+    return walker.document(0, len(data), 0)
 
 
 class _Walker:

@@ -24,7 +24,7 @@ __all__ = [
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 LEAF_K, INTERNAL_K, CHUNK_K = 64, 32, 32
-"""Half of the entries of a symbol node, a group's B-tree node and a chunk B-tree node (32 is fixed for superblock 0)."""
+"""Half of the entries of a symbol node, of a group's B-tree node and of a chunk B-tree node (there 32 is fixed)."""
 
 
 def superblock(root: int, end: int) -> bytes:
@@ -125,7 +125,7 @@ def dataset_header(dtype: str, shape: tuple[int, ...], address: int, size: int) 
 
 
 def chunked_header(dtype: str, shape: tuple[int, ...], rows: int, tree: int) -> bytes:
-    """Return the object header of a dataset in chunks of `rows` rows, shuffled and deflated, whose B-tree is at `tree`."""
+    """Return the object header of a dataset in shuffled and deflated chunks of `rows` rows; its B-tree is at `tree`."""
     head, attributes = _around(dtype, shape)
     itemsize = BY_NAME[dtype].itemsize
     layout = struct.pack(f"<BBBQ{len(shape) + 1}I", 3, 2, len(shape) + 1, tree, rows, *shape[1:], itemsize)

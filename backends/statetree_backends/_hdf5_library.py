@@ -1,4 +1,4 @@
-"""Reading arrays by name through the HDF5 library, for files that other tools changed or packed. Source: spec section 7.3.
+"""Reading arrays by name through the HDF5 library, for files that other tools changed. Source: spec section 7.3.
 
 Nothing is interpreted before it was looked at: links must be hard links, storage inside of the file, filters shuffle
 and gzip, datatypes those that the format writes.
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from statetree.dtype import BY_NAME
 from statetree.errors import StateTreeError, fail, shown
 from statetree.store import ArraySpec
+
 from statetree_backends._hdf5_format import FLOATS
 
 __all__ = ["Library"]
@@ -36,7 +36,13 @@ def _errors(place: str) -> Iterator[None]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         text = shown(str(error), 160).lower()
         if "lock" in text:
-            fail("CONTAINER_LOCKED", "a file that nobody writes", "a locked file", place=place, remedy="close the other program")
+            fail(
+                "CONTAINER_LOCKED",
+                "a file that nobody writes",
+                "a locked file",
+                place=place,
+                remedy="close the other program",
+            )
         fail("CONTAINER_TRUNCATED", "a readable HDF5 object", text, place=place, remedy=_DAMAGED)
 
 
@@ -68,7 +74,13 @@ class Library:
                 return None
             kind = dataset.get_type() if isinstance(dataset, self._h5.h5d.DatasetID) else None
             if kind is None or dataset.rank != 1 or not _is_integer(self._h5, kind, 1, signed=False):
-                fail("H5_MANIFEST_FORM", "a uint8 dataset of one dimension", "something else", place=place, remedy=_FOREIGN)
+                fail(
+                    "H5_MANIFEST_FORM",
+                    "a uint8 dataset of one dimension",
+                    "something else",
+                    place=place,
+                    remedy=_FOREIGN,
+                )
             self._check_storage(dataset, place)
             size = int(dataset.shape[0])
             if limit is not None and size > limit:
@@ -116,7 +128,13 @@ class Library:
         link = group.links.get_info(raw)
         if link.type != self._h5.h5l.TYPE_HARD:
             kind = {1: "a soft link", 64: "an external link"}.get(link.type, "a user-defined link")
-            fail("H5_LINK", "an object in this file", kind, place=place, remedy="links are never followed; copy the data in")
+            fail(
+                "H5_LINK",
+                "an object in this file",
+                kind,
+                place=place,
+                remedy="links are never followed; copy the data in",
+            )
         return self._h5.h5o.open(group, raw)
 
     def _check_storage(self, dataset: Any, place: str) -> None:
@@ -131,7 +149,9 @@ class Library:
             if number in _LOSSY:
                 fail("H5_LOSSY_FILTER", "shuffle or gzip", f"the filter {_LOSSY[number]}", place=place, remedy=_FOREIGN)
             if number not in _FILTERS:
-                fail("H5_FILTER", "shuffle or gzip", f"filter {number}", place=place, remedy="no plug-in filter is used")
+                fail(
+                    "H5_FILTER", "shuffle or gzip", f"filter {number}", place=place, remedy="no plug-in filter is used"
+                )
         kind = dataset.get_type()
         if kind.committed():
             fail("H5_DTYPE", "a plain datatype", "a committed datatype", place=place, remedy=_FOREIGN)

@@ -1,35 +1,26 @@
-"""Writing HDF5 without its library: arrays first, then texts, then the metadata that names them. Source: spec section 7.3."""
+"""Writing HDF5 without its library: arrays, then texts, then the metadata. Source: spec section 7.3."""
 
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-
-from statetree.digest import BLOCK, hasher
+from statetree.digest import hasher
 from statetree.dtype import BY_NAME
 from statetree.files import NewFile
 from statetree.store import ArraySpec, WriteOptions
+
 from statetree_backends._block import PARTS, Block, Part, pack_block
+from statetree_backends._chunks import Cutter, chunk_rows
 from statetree_backends._hdf5_format import chunk_tree, chunked_header, dataset_header, group, superblock
 
-__all__ = ["ALIGN", "HEADER_AT", "HEADER_SIZE", "Hdf5Writer", "chunk_rows"]
+__all__ = ["ALIGN", "HEADER_AT", "HEADER_SIZE", "Hdf5Writer"]
 
 HEADER_AT, HEADER_SIZE, ARRAYS_AT, ALIGN = 4096, 4096, 8192, 64
-_LEAST_CHUNKED = 4096
-_MOST_CHUNKED = 1 << 31
 
 
 def _aligned(at: int) -> int:
     return -(-at // ALIGN) * ALIGN
-
-
-def chunk_rows(spec: ArraySpec) -> int:
-    """Return the rows of a chunk of an array that is to be compressed, 0 if it is stored as it is."""
-    if not spec.shape or spec.nbytes < _LEAST_CHUNKED:
-        return 0
-    row = spec.nbytes // spec.shape[0]
-    return 0 if row > _MOST_CHUNKED else min(spec.shape[0], max(1, BLOCK // row))
 
 
 class Hdf5Writer:
@@ -43,7 +34,7 @@ class Hdf5Writer:
         self._offsets: list[int] = []
         self._rows: list[int] = []
         self._chunks: dict[int, list[tuple[int, int]]] = {}
-        self._held = bytearray()
+        self._cutters: dict[int, Cutter] = {}
         self._at = ARRAYS_AT
 
     @property
@@ -72,14 +63,9 @@ class Hdf5Writer:
         if not rows:
             self.file.write(self._offsets[index] + start, data)
             return
-        spec = self._specs[index]
-        size = rows * (spec.nbytes // spec.shape[0])
-        self._held += data
-        last = start + len(data) == spec.nbytes
-        while len(self._held) >= size or (last and self._held):
-            # Chunks are stored whole: the last one is filled up with zeros.
-            chunk = bytes(self._held[:size]).ljust(size, b"\0")
-            del self._held[:size]
+        if start == 0:
+            self._cutters = {index: Cutter(self._specs[index], rows)}
+        for chunk in self._cutters[index].add(data):
             self._chunk(index, chunk)
 
     def _chunk(self, index: int, chunk: bytes) -> None:
@@ -95,7 +81,12 @@ class Hdf5Writer:
         """Write the texts and the metadata, and make the file visible."""
         sizes = [spec.nbytes if at else 0 for spec, at in zip(self._specs, self._offsets, strict=True)]
         index = np.array([self._offsets, sizes], "<u8").T.tobytes()
-        texts = {"manifest": manifest, "info": info, "index": index, "blocks": b"".join(blocks[i] for i in sorted(blocks))}
+        texts = {
+            "manifest": manifest,
+            "info": info,
+            "index": index,
+            "blocks": b"".join(blocks[i] for i in sorted(blocks)),
+        }
         function = hasher(self._options.algorithm)
         parts: dict[str, Part] = {}
         for name in PARTS:
@@ -144,5 +135,3 @@ class Hdf5Writer:
         """Remove the temporary file."""
         if self._file is not None:
             self._file.discard()
-
-

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from statetree.digest import block_count, hasher
 from statetree.errors import fail
 from statetree.files import MappedFile, NewFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
+
 from statetree_backends._block import PARTS, SIZE, Block, Part, checked_text, pack_block, unpack_block
 from statetree_backends._bson_strict import read_document
 from statetree_backends._codecs import compress, decompress, missing_codec
@@ -125,7 +125,12 @@ class BsonWriter:
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Append the texts and the trailer, and make the file visible."""
         index = np.array(self._rows, _ROW).tobytes()
-        texts = {"manifest": manifest, "info": info, "index": index, "blocks": b"".join(blocks[i] for i in sorted(blocks))}
+        texts = {
+            "manifest": manifest,
+            "info": info,
+            "index": index,
+            "blocks": b"".join(blocks[i] for i in sorted(blocks)),
+        }
         function = hasher(self._options.algorithm)
         parts = {name: self._text(name, texts[name], function(texts[name])) for name in reversed(PARTS)}
         block = Block(self._options.algorithm, self._options.compression, len(self._specs), len(self._rows), parts)

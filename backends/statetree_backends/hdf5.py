@@ -1,4 +1,4 @@
-"""The HDF5 backend: plain HDF5 with an index, so that arrays are mapped without the library. Source: spec section 7.3."""
+"""The HDF5 backend: plain HDF5 and an index by which arrays are mapped. Source: spec section 7.3."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from statetree.digest import block_count
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
+
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
 from statetree_backends._hdf5_format import SIGNATURE
 from statetree_backends._hdf5_library import Library
@@ -119,7 +119,13 @@ class Hdf5Reader:
             return
         rows = np.frombuffer(self._part("index", None), "<u8")
         if len(rows) != 2 * len(specs):
-            fail("ARRAY_MISSING", f"an index of {len(specs)} arrays", str(len(rows) // 2), place="/index", remedy=_DAMAGED)
+            fail(
+                "ARRAY_MISSING",
+                f"an index of {len(specs)} arrays",
+                str(len(rows) // 2),
+                place="/index",
+                remedy=_DAMAGED,
+            )
         offsets, sizes = rows[0::2], rows[1::2]
         inside = offsets.astype(np.float64) + sizes <= self._file.size
         # A place outside of the file is stale; 0 sends its array through the library.

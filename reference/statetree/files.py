@@ -5,6 +5,7 @@ are `.<name>.<random>.statetree-tmp`; a writer holds a lock on its own, so that 
 remove what a killed one left. Tests replace the name `os` of this module to make every step fail in turn.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -17,22 +18,27 @@ from pathlib import Path
 from statetree.errors import MissingFileError, Problem, StateTreeError, StoreIOError, fail
 
 __all__ = [
+    "Folder",
     "MappedFile",
     "NewFile",
+    "NewPart",
+    "exists",
     "io_errors",
+    "is_folder",
+    "list_folder",
     "lock_folder",
     "make_folder",
     "read_head",
     "remove_folder",
     "replace_file",
     "sync_folder",
-    "write_file",
 ]
 
 SUFFIX = ".statetree-tmp"
 _IOV_MAX = 1024
 _GATHER = 1 << 16
 _BUFFER = 1 << 20
+_GAP = 4096
 
 
 @contextmanager
@@ -73,6 +79,15 @@ class NewFile:
         self._pending: list[memoryview | bytes] = []
         self._pending_at = 0
         self._pending_size = 0
+        self._end = 0
+        if os.path.isdir(self.path):
+            fail(
+                "USAGE",
+                "a file, or a new name",
+                "a folder",
+                place=str(path),
+                remedy="give another path, or remove the folder",
+            )
         with self._saving():
             _remove_stale(self.path)
             self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -93,7 +108,9 @@ class NewFile:
         """Store `data` at `offset`. Small pieces that follow each other are gathered; gaps read as zeros."""
         with self._saving():
             gap = offset - self._pending_at - self._pending_size
-            if self._pending and (gap < 0 or gap > 4096 or self._pending_size > _BUFFER):
+            # A gap is filled with zeros only where nothing was written yet.
+            fillable = gap == 0 or (0 < gap <= _GAP and self._pending_at + self._pending_size >= self._end)
+            if self._pending and (not fillable or self._pending_size > _BUFFER):
                 self._flush()
             if not self._pending:
                 self._pending_at, gap = offset, 0
@@ -103,6 +120,7 @@ class NewFile:
             large = len(data) > _GATHER
             self._pending.append(data if large else bytes(data))
             self._pending_size += gap + len(data)
+            self._end = max(self._end, offset + len(data))
             if large:
                 self._flush()
 
@@ -145,8 +163,6 @@ def _reserve(fd: int, size: int) -> None:
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        import errno
-
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
             raise
 
@@ -178,20 +194,6 @@ def _remove_stale(path: Path) -> None:
                 os.unlink(name)
             finally:
                 os.close(fd)
-
-
-def write_file(path: Path, pieces: "Sequence[memoryview | bytes]", *, durable: bool) -> None:
-    """Write a new file at `path`, which must not exist; for files inside a folder that is not yet committed."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        size = sum(len(piece) for piece in pieces)
-        if size > _BUFFER:
-            _reserve(fd, size)
-        _write_all(fd, pieces, 0)
-        if durable:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
@@ -259,20 +261,114 @@ def read_head(path: Path, size: int = 8192) -> bytes:
             os.close(fd)
 
 
+class NewPart:
+    """A file inside of a folder that is not yet committed, written from its start to its end.
+
+    Args:
+        path: where it is made; nothing may be there.
+        size: bytes to reserve, 0 if unknown.
+    """
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._at = 0
+        if size > _BUFFER:
+            _reserve(self._fd, size)
+
+    def write(self, data: "memoryview | bytes") -> None:
+        """Append `data`."""
+        _write_all(self._fd, [data], self._at)
+        self._at += len(data)
+
+    def close(self, *, durable: bool = False) -> None:
+        """Close the file, after it has reached the disk if `durable`; allowed twice."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+class Folder:
+    """A folder open for reading: files in it are found without ever following a symbolic link."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        """A descriptor of the folder; closed by `close`."""
+
+    def file(self, *parts: str) -> "MappedFile":
+        """Return a regular file below the folder.
+
+        Raises:
+            MissingFileError: it is not there.
+            SecurityError: a link, or something that is no regular file.
+        """
+        where = self.path.joinpath(*parts)
+        opened: list[int] = []
+        at = self._fd
+        try:
+            with io_errors(where, "read a file"):
+                for part in parts[:-1]:
+                    at = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+                    opened.append(at)
+                fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=at)
+        except StoreIOError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ELOOP, errno.ENOTDIR):
+                fail("FS_LINK", "a file of this folder", "a link", place=str(where), remedy="links are never followed")
+            raise
+        finally:
+            for folder in opened:
+                os.close(folder)
+        return MappedFile(where, fd=fd)
+
+    def size(self) -> int:
+        """Return the bytes of all files below the folder."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
+
+    def close(self) -> None:
+        """Release the folder; allowed twice."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def list_folder(path: Path) -> list[tuple[str, bool]]:
+    """Return (name, whether it is a folder and no link) of what is in a folder, sorted by name."""
+    with os.scandir(path) as entries:
+        return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is at `path`; a link to one counts."""
+    return os.path.isdir(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is at `path`."""
+    return os.path.lexists(path)
+
+
 class MappedFile:
     """A regular file open for reading, mapped as a whole when its bytes are first viewed.
 
     Args:
         path: the file.
-        follow: whether `path` itself may be a symbolic link; False inside of containers.
+        fd: a descriptor of it that is open already; it is closed with this object.
     """
 
-    def __init__(self, path: Path, *, follow: bool = True) -> None:
+    def __init__(self, path: Path, *, fd: int | None = None) -> None:
         self.path = path
         self._map: memoryview | None = None
         with io_errors(path, "read a file"):
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-            self._fd = os.open(path, flags)
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if fd is None else fd
             status = os.fstat(self._fd)
             if status.st_mode & 0o170000 != 0o100000:
                 self.close()

@@ -27,8 +27,13 @@ PREFIX = b"\x02statetree\0\x04\0\0\0"
 TRAILER = SIZE + 34
 """Bytes of the trailer document: its framing around the header block."""
 _ALIGN = 64
+_SMALL = 1 << 16
 _ROW = np.dtype([("array", "<u4"), ("n", "<u4"), ("offset", "<u8"), ("size", "<u8")])
 _DAMAGED = "the file is damaged: restore it from a copy"
+
+
+_INT32 = struct.Struct("<i").pack
+_BINARY = struct.Struct("<iB").pack
 
 
 def _document(fields: Mapping[str, Any]) -> bytes:
@@ -38,20 +43,24 @@ def _document(fields: Mapping[str, Any]) -> bytes:
     return encoded
 
 
-def _with_data(fields: Mapping[str, Any], at: int, size: int) -> bytes:
-    """Return a document up to its payload: `fields`, padding, and `data` of `size` bytes, aligned in the file.
+def _with_data(body: bytes, at: int, size: int) -> bytes:
+    """Return a document up to its payload: `body`, padding, and `data` of `size` bytes, aligned in the file.
 
     Args:
-        fields: what comes first.
+        body: the elements that come first, encoded.
         at: file offset of the document.
         size: bytes of the payload, which a zero byte follows.
     """
-    body = _document(fields)[4:-1]
     # 4: length; 10 and 11: the element headers of `pad` and `data`.
     pad = -(at + 4 + len(body) + 10 + 11) % _ALIGN
     length = 4 + len(body) + 10 + pad + 11 + size + 1
-    padding = b"\x05pad\0" + struct.pack("<iB", pad, 0) + bytes(pad)
-    return struct.pack("<i", length) + body + padding + b"\x05data\0" + struct.pack("<iB", size, 0)
+    return b"%b%b\x05pad\0%b%b\x05data\0%b" % (
+        _INT32(length),
+        body,
+        _BINARY(pad, 0),
+        bytes(pad),
+        _BINARY(size, 0),
+    )
 
 
 class BsonWriter:
@@ -64,7 +73,7 @@ class BsonWriter:
         self._at = 0
         self._rows: list[tuple[int, int, int, int]] = []
         self._specs: Sequence[ArraySpec] = ()
-        self._shapes: dict[tuple[int, ...], list[Any]] = {}
+        self._kinds: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._held: list[memoryview | bytes] = []
         self._left = 0
 
@@ -96,31 +105,46 @@ class BsonWriter:
             if end % PIECE == 0 or end == self._specs[index].nbytes:
                 packed = compress(self._options.compression, b"".join(self._held))
                 self._held = []
-                self._begin(index, (end - 1) // PIECE, len(packed))
+                self._append(self._head(index, (end - 1) // PIECE, len(packed)))
                 self._append(packed)
                 self._append(b"\0")
             return
+        if start == 0 and len(data) <= _SMALL and len(data) == self._specs[index].nbytes:
+            self._append(self._head(index, 0, len(data)) + data + b"\0")
+            return
         if start % PIECE == 0:
             self._left = min(PIECE, self._specs[index].nbytes - start)
-            self._begin(index, start // PIECE, self._left)
+            self._append(self._head(index, start // PIECE, self._left))
         self._append(data)
         self._left -= len(data)
         if not self._left:
             self._append(b"\0")
 
-    def _begin(self, index: int, n: int, size: int) -> None:
-        """Append the part of a data document that comes before its payload."""
+    def _head(self, index: int, n: int, size: int) -> bytes:
+        """Return the part of a data document that comes before its payload, which is to be appended next."""
+        spec = self._specs[index]
+        kind = self._kinds.get((spec.dtype, spec.shape))
+        if kind is None:
+            kind = self._kinds[spec.dtype, spec.shape] = self._kind(spec)
+        name = spec.name.encode()
+        body = b"%b\x02name\0%b%b\0%b" % (
+            b"\x10array\0" + _INT32(index) + b"\x10n\0" + _INT32(n),
+            _INT32(len(name) + 1),
+            name,
+            kind,
+        )
+        head = _with_data(body, self._at, size)
+        self._rows.append((index, n, self._at + len(head), size))
+        return head
+
+    def _kind(self, spec: ArraySpec) -> bytes:
+        """Return the elements `dtype`, `shape` and `compression`, which arrays of one kind share."""
         from bson.int64 import Int64
 
-        spec = self._specs[index]
-        shape = self._shapes.get(spec.shape)
-        if shape is None:
-            shape = self._shapes[spec.shape] = [Int64(extent) for extent in spec.shape]
-        fields = {"array": index, "n": n, "name": spec.name, "dtype": spec.dtype, "shape": shape}
+        fields: dict[str, Any] = {"dtype": spec.dtype, "shape": [Int64(extent) for extent in spec.shape]}
         if self._options.compression is not None:
             fields["compression"] = self._options.compression
-        self._append(_with_data(fields, self._at, size))
-        self._rows.append((index, n, self._at, size))
+        return _document(fields)[4:-1]
 
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Append the texts and the trailer, and make the file visible."""
@@ -142,7 +166,7 @@ class BsonWriter:
         first = self._at
         for n, start in enumerate(range(0, len(text) or 1, PIECE)):
             piece = text[start : start + PIECE]
-            self._append(_with_data({"kind": name, "n": n}, self._at, len(piece)))
+            self._append(_with_data(_document({"kind": name, "n": n})[4:-1], self._at, len(piece)))
             self._append(piece)
             self._append(b"\0")
         return Part(first, len(text), digest)

@@ -106,23 +106,30 @@ class NewFile:
 
     def write(self, offset: int, data: "memoryview | bytes") -> None:
         """Store `data` at `offset`. Small pieces that follow each other are gathered; gaps read as zeros."""
-        with self._saving():
-            gap = offset - self._pending_at - self._pending_size
-            # A gap is filled with zeros only where nothing was written yet.
-            fillable = gap == 0 or (0 < gap <= _GAP and self._pending_at + self._pending_size >= self._end)
-            if self._pending and (not fillable or self._pending_size > _BUFFER):
-                self._flush()
-            if not self._pending:
-                self._pending_at, gap = offset, 0
-            if gap:
-                self._pending.append(bytes(gap))
-            # A small piece is copied, so that the caller may reuse its memory; a large one is written at once.
-            large = len(data) > _GATHER
-            self._pending.append(data if large else bytes(data))
-            self._pending_size += gap + len(data)
-            self._end = max(self._end, offset + len(data))
-            if large:
-                self._flush()
+        try:
+            self._gather(offset, data)
+        except BaseException:
+            # Only now, because a context manager for each of ten thousand small pieces takes longer than they do.
+            with self._saving():
+                raise
+
+    def _gather(self, offset: int, data: "memoryview | bytes") -> None:
+        gap = offset - self._pending_at - self._pending_size
+        # A gap is filled with zeros only where nothing was written yet.
+        fillable = gap == 0 or (0 < gap <= _GAP and self._pending_at + self._pending_size >= self._end)
+        if self._pending and (not fillable or self._pending_size > _BUFFER):
+            self._flush()
+        if not self._pending:
+            self._pending_at, gap = offset, 0
+        if gap:
+            self._pending.append(bytes(gap))
+        # A small piece is copied, so that the caller may reuse its memory; a large one is written at once.
+        large = len(data) > _GATHER
+        self._pending.append(data if large else bytes(data))
+        self._pending_size += gap + len(data)
+        self._end = max(self._end, offset + len(data))
+        if large:
+            self._flush()
 
     def _flush(self) -> None:
         if self._pending:

@@ -130,9 +130,10 @@ class Decoder:
             self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
         out: dict[Any, Any] = {}
         path, decode = self._path, self._node
+        short = min(1000, self._limits.key_bytes // 4 + 1)
         for i in range(0, len(value), 2):
             key = value[i]
-            if type(key) is str and len(key) < 1000:
+            if type(key) is str and len(key) < short:
                 self._nodes += 1
             else:
                 key = self._key(key, depth)

@@ -72,6 +72,7 @@ class _Encoder:
         self.indices: dict[Any, int] = {}
         self.deepest = 0
         self.views = False
+        self.short = min(1000, limits.key_bytes + 1)
 
     def fail(self, code: str, expected: str, found: str, remedy: str | None = None) -> NoReturn:
         fail(code, expected, found, path=tuple(self.path), remedy=remedy)
@@ -87,7 +88,7 @@ class _Encoder:
         fields = None
         if kind not in _CONTAINER_KINDS:
             fields = namedtuple_fields(kind)
-            if fields is None:
+            if fields is None or not _is_plain(value, fields):
                 self.unsupported(value)
         return self.container(value, fields, label, depth + 1)
 
@@ -155,8 +156,11 @@ class _Encoder:
         for key, value in items:
             path.append(key)
             if type(key) is str:
-                nodes.append(key if len(key) < 1000 and key.isascii() else self.key(key, depth))
-                self.nodes += 1
+                if len(key) < self.short and key.isascii():
+                    nodes.append(key)
+                    self.nodes += 1
+                else:
+                    nodes.append(self.key(key, depth))
             else:
                 path.pop()
                 nodes.append(encode_key(self, key, depth))
@@ -254,6 +258,8 @@ class _Encoder:
             self.unsupported_dtype(array.dtype)
         if array.ndim > RANK:
             self.fail("LIMIT_RANK", f"at most {RANK} dimensions", f"{array.ndim}", "reshape the array")
+        if array.nbytes > SAFE or (array.size == 0 and max(array.shape) > SAFE):
+            self.fail("WRITE_TYPE", "extents and bytes up to 2^53−1", f"shape {array.shape}", "save a smaller array")
         key = self.tie_key(array)
         index = self.indices.get(key)
         if index is None:
@@ -283,7 +289,7 @@ class _Encoder:
         return tie_key(array)
 
     def unsupported_dtype(self, dtype: "np.dtype[Any]") -> NoReturn:
-        if dtype.hasobject:
+        if dtype.hasobject and dtype.kind != "T":
             self.fail(
                 "WRITE_OBJECT_DTYPE",
                 "an array of numbers",
@@ -294,7 +300,7 @@ class _Encoder:
             "WRITE_DTYPE",
             "an array of a dtype of the format",
             f"dtype {shown(str(dtype))}",
-            _DTYPE_REMEDY.get(dtype.kind, "convert it to one of the dtypes of the format"),
+            _DTYPE_REMEDY.get("struct" if dtype.names else dtype.kind, "convert it to one of the dtypes of the format"),
         )
 
     def unsupported(self, value: Any) -> NoReturn:
@@ -307,7 +313,8 @@ _DTYPE_REMEDY = {
     "m": "save .view('int64') and the unit beside it",
     "U": "save .tolist(), a list of str",
     "S": "save .tolist(), a list of bytes",
-    "V": "save each field as an array of its own",
+    "T": "save .tolist(), a list of str",
+    "struct": "save each field as an array of its own",
     "f": "convert it with .astype('float64') where that loses nothing",
     "c": "convert it with .astype('complex128') where that loses nothing",
 }
@@ -336,6 +343,10 @@ def _remedy(kind: type) -> str:
 _REMEDIES: tuple[tuple[type, str], ...] = (
     (np.ma.MaskedArray, "save {'data': a.data, 'mask': a.mask}"),
     (np.ndarray, "save numpy.asarray(a), a plain array"),
+    (np.datetime64, "save numpy.int64(x) and the unit beside it"),
+    (np.timedelta64, "save numpy.int64(x) and the unit beside it"),
+    (np.longdouble, "save float(x) where that loses nothing"),
+    (np.clongdouble, "save complex(x) where that loses nothing"),
     (OrderedDict, "save dict(d)"),
     (dict, "save dict(d)"),
     (bool, "save bool(x)"),
@@ -351,6 +362,16 @@ _REMEDIES: tuple[tuple[type, str], ...] = (
     (memoryview, "save bytes(x)"),
     (range, "save list(x)"),
 )
+
+
+def _is_plain(value: Any, fields: tuple[str, ...]) -> bool:
+    """Whether a namedtuple holds its fields and nothing beside them, so that saving it loses nothing."""
+    try:
+        more = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        more = {}
+    return len(set(fields)) == len(fields) == tuple.__len__(value) and not more
+
 
 _CONTAINER_KINDS = frozenset((dict, OrderedDict, list, tuple, Record))
 _KEY_KINDS = frozenset((str, int, bool, type(None), bytes, Symbol))

@@ -23,6 +23,8 @@ VERSION = "1.0"
 FEATURES: frozenset[str] = frozenset()
 """Features that this implementation knows; version 1.0 defines none."""
 
+SPAN = (1 << 63) - 1
+"""Largest product of itemsize and extents other than 0: what address arithmetic in 64 bits can hold."""
 SAFE = (1 << 53) - 1
 """Largest integer that a JSON number of the format may be."""
 _VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
@@ -177,7 +179,7 @@ def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
     for row in rows:
         try:
             digest, dtype, shape = row["digest"], row["dtype"], row["shape"]
-            nbytes = sizes[dtype]
+            nbytes = span = sizes[dtype]
             good = type(row) is dict and len(row) == 3 and type(digest) is str and len(digest) == digits
             if not good or type(shape) is not list or len(shape) > RANK:
                 raise TypeError
@@ -185,7 +187,8 @@ def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
                 if type(extent) is not int or extent < 0 or extent > SAFE:
                     raise TypeError
                 nbytes *= extent
-            good = nbytes <= SAFE
+                span *= extent or 1
+            good = nbytes <= SAFE and span <= SPAN
         except (KeyError, TypeError):
             good = False
         if not good:

@@ -142,7 +142,7 @@ def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview
     sizes = [-(-entry.nbytes // _ALIGN) * _ALIGN for entry in entries]
     at = end = 0
     for number, entry in enumerate(entries):
-        if at + sizes[number] > end or sizes[number] >= _OWN:
+        if not number or at + sizes[number] > end or sizes[number] >= _OWN:
             end = _slab_size(sizes, number)
             slab = np.empty(end + _ALIGN, np.uint8)
             at = -slab.__array_interface__["data"][0] % _ALIGN

@@ -17,7 +17,7 @@ from statetree.manifest import SAFE, Node
 from statetree.path import Path
 from statetree.tree import Record, Symbol
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "first_paths"]
 
 _INT = re.compile(r"-?[1-9a-f][0-9a-f]*")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
@@ -39,8 +39,6 @@ class Decoder:
         self._path: list[Any] = []
         self._seen = 0
         self._nodes = 0
-        self.first_paths: list[Path] = []
-        """First path of each array, once `decode` has returned."""
 
     def decode(self, node: Node) -> Any:
         """Return the tree of the root node.
@@ -94,7 +92,6 @@ class Decoder:
             if value > self._seen:
                 self._fail("ARRAY_ORDER", f"array {self._seen} to be met first", f"array {value}")
             self._seen += 1
-            self.first_paths.append(tuple(self._path))
         return self._arrays[value]
 
     def _enter(self, value: Any, name: str, depth: int) -> int:
@@ -150,6 +147,10 @@ class Decoder:
             out[key] = decode(value[i + 1], depth)
             path.pop()
         return out
+
+    def key(self, node: Node) -> Any:
+        """Return the key of a node that was accepted before."""
+        return node if type(node) is str else self._key(node, 0)
 
     def _key(self, node: Node, depth: int) -> Any:
         if type(node) is dict and node.keys() == {"tuple"}:
@@ -306,3 +307,28 @@ def _shape(value: Any) -> str:
             return repr(shown(value))
         case _:
             return shown(str(value)) if abs(value) < 1 << 64 else "a large number"
+
+
+def first_paths(node: Node) -> list[Path]:
+    """Return the path at which each array is first met, from a root node that `Decoder` accepted."""
+    out: list[Path] = []
+    _collect_paths(node, (), out)
+    return out
+
+
+def _collect_paths(node: Node, path: Path, out: list[Path]) -> None:
+    if type(node) is not dict:
+        return
+    ((name, value),) = node.items()
+    match name:
+        case "array" if value == len(out):
+            out.append(path)
+        case "list" | "tuple":
+            for position, child in enumerate(value):
+                _collect_paths(child, (*path, position), out)
+        case "dict":
+            for key, child in zip(value[::2], value[1::2], strict=True):
+                _collect_paths(child, (*path, Decoder((), Limits()).key(key)), out)
+        case "record":
+            for field, child in zip(value[1::2], value[2::2], strict=True):
+                _collect_paths(child, (*path, field), out)

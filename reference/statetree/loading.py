@@ -61,7 +61,6 @@ def _open(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> State
 def _opened(source: Source, text: bytes, path: Any, limits: Limits, make: Callable[[], list[Any]]) -> StateFile:
     decoder = Decoder(make(), limits)
     tree = decoder.decode(source.manifest.node)
-    source.paths = decoder.first_paths
     info = decode_info(source.reader.info(), limits, "info")
     source.bind()
     algorithm = source.manifest.algorithm
@@ -121,8 +120,7 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
         _check_bytes(sum(entry.nbytes for entry in entries), source.reader.stored_bytes(), limits)
         arrays, parts = _memory(entries)
         file = _opened(source, text, path, limits, lambda: arrays)
-        for index, part in enumerate(parts):
-            source.fill(index, part)
+        source.fill_all(parts)
         if not np.little_endian:
             for array in arrays:
                 array[...] = native(array)
@@ -140,6 +138,7 @@ def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview
     arrays: list[Array] = []
     parts: list[memoryview] = []
     sizes = [-(-entry.nbytes // _ALIGN) * _ALIGN for entry in entries]
+    dtypes = {name: row.numpy for name, row in BY_NAME.items()}
     at = end = 0
     for number, entry in enumerate(entries):
         if not number or at + sizes[number] > end or sizes[number] >= _OWN:
@@ -148,7 +147,7 @@ def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview
             at = -slab.__array_interface__["data"][0] % _ALIGN
             end += at
             whole = slab.data
-        arrays.append(np.ndarray(entry.shape, BY_NAME[entry.dtype].numpy, slab, at))
+        arrays.append(np.ndarray(entry.shape, dtypes[entry.dtype], slab, at))
         parts.append(whole[at : at + entry.nbytes])
         at += sizes[number]
     return arrays, parts

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, overload
 
 import numpy as np
 
+from statetree.decode import first_paths
 from statetree.digest import BLOCK, block_count, block_spans, hasher
 from statetree.dtype import BY_NAME
 from statetree.errors import fail
@@ -34,12 +35,11 @@ class Source:
         self.reader = reader
         self.manifest = manifest
         self.backend = backend
-        self.paths: list[Path] = []
-        """First path of each array; set once the tree is decoded."""
         self._hash = hasher(manifest.algorithm)
         self._digest_bytes = len(self._hash(b""))
         self._verify = verify
         self._blocks: dict[int, bytes] = {}
+        self._paths: list[Path] | None = None
         self._names: list[str] | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -51,7 +51,7 @@ class Source:
     def name(self, index: int) -> str:
         """Return the name of array `index` in the container."""
         if self._names is None:
-            self._names = array_names([path_label(path) for path in self.paths])
+            self._names = array_names([path_label(path) for path in self.paths()])
         return self._names[index]
 
     def check_open(self) -> None:
@@ -75,14 +75,24 @@ class Source:
         Raises:
             IntegrityError: they do not have the digest that the manifest promises.
         """
-        entry = self.manifest.arrays[index]
-        if 0 < entry.nbytes <= BLOCK and entry.dtype not in _CHECKED:
-            view = self.reader.view(index)
-            if view is not None and len(view) == entry.nbytes:
-                out[:] = view
-                if not self._verify or self._hash(out).hex() == entry.digest:
-                    return
-        self._read(index, 0, entry.nbytes, out)
+        self._read(index, 0, self.manifest.arrays[index].nbytes, out)
+
+    def fill_all(self, outs: Sequence[memoryview]) -> None:
+        """Copy the canonical bytes of every array into its place, verified; quick where they are small and mapped.
+
+        Raises:
+            IntegrityError: some do not have the digest that the manifest promises.
+        """
+        view_of, function, verify = self.reader.view, self._hash, self._verify
+        for index, (entry, out) in enumerate(zip(self.manifest.arrays, outs, strict=True)):
+            digest, dtype, _, nbytes = entry
+            if 0 < nbytes <= BLOCK and dtype not in _CHECKED:
+                view = view_of(index)
+                if view is not None and len(view) == nbytes:
+                    out[:] = view
+                    if not verify or function(out).hex() == digest:
+                        continue
+            self.fill(index, out)
 
     def read(self, index: int, start: int, stop: int) -> "tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]":
         """Return (offset, bytes): verified bytes of whole blocks of array `index` that cover [start, stop)."""
@@ -184,8 +194,14 @@ class Source:
             self._blocks[index] = known
         return known
 
-    def _path(self, index: int) -> Path | None:
-        return self.paths[index] if index < len(self.paths) else None
+    def paths(self) -> list[Path]:
+        """Return the first path of each array; the tree was decoded before, so it is sound."""
+        if self._paths is None:
+            self._paths = first_paths(self.manifest.node)
+        return self._paths
+
+    def _path(self, index: int) -> Path:
+        return self.paths()[index]
 
     def _damaged(self, index: int, start: int, stop: int) -> NoReturn:
         entry = self.manifest.arrays[index]

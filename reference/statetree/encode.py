@@ -331,6 +331,8 @@ def _remedy(kind: type) -> str:
     for base, remedy in _REMEDIES:
         if base in kind.__mro__:
             return remedy
+    if (module, name) == ("statetree", "LazyArray"):
+        return "read it with numpy.asarray(a), or convert the file with statetree.convert"
     if module == "scipy":
         return (
             "save its arrays, for instance {'data': m.data, 'indices': m.indices, 'indptr': m.indptr, 'shape': m.shape}"

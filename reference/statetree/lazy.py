@@ -66,6 +66,7 @@ class LazyArray:
 
     def problems(self) -> tuple[Problem, ...]:
         """Read the whole array piece by piece, keep nothing, and return what is wrong with it."""
+        self._source.check_open()
         try:
             for start, stop in block_spans(0, self.nbytes) if self.nbytes else [(0, 0)]:
                 self._source.read(self._index, start, stop)
@@ -87,7 +88,9 @@ class LazyArray:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        first, *rest = key if isinstance(key, tuple) else (key,)
+        first, *rest = (key if isinstance(key, tuple) else (key,)) or (...,)
+        if isinstance(first, np.integer):
+            first = int(first)
         if not self.shape or type(first) not in (int, slice):
             return self.read()[key]
         if type(first) is int:
@@ -197,6 +200,14 @@ class StateFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        fail(
+            "NOT_SERIALIZABLE",
+            "a tree in memory",
+            "an open file",
+            remedy="load it with statetree.load, or open it anew where it is needed",
+        )
 
     def __repr__(self) -> str:
         return f"StateFile({self._place!r}, backend={self.backend!r}, digest={self.digest!r})"

@@ -204,6 +204,7 @@ class Source:
         return self.paths()[index]
 
     def _damaged(self, index: int, start: int, stop: int) -> NoReturn:
+        self.check_open()
         entry = self.manifest.arrays[index]
         where = f"bytes {start} to {stop} of {entry.nbytes} with another digest"
         fail(

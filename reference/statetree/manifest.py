@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from math import prod
+from operator import mul
 from typing import Any, NamedTuple
 
 from statetree.canonical import decode_json, encode_json
@@ -174,35 +176,51 @@ def _check_features(features: list[Any], place: str) -> None:
 
 
 def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
-    entries: list[ArrayEntry] = []
-    sizes: dict[str, int] = {name: row.itemsize for name, row in BY_NAME.items()}
-    for row in rows:
-        try:
-            digest, dtype, shape = row["digest"], row["dtype"], row["shape"]
-            nbytes = span = sizes[dtype]
-            good = type(row) is dict and len(row) == 3 and type(digest) is str and len(digest) == digits
-            if not good or type(shape) is not list or len(shape) > RANK:
-                raise TypeError
-            for extent in shape:
-                if type(extent) is not int or extent < 0 or extent > SAFE:
-                    raise TypeError
-                nbytes *= extent
-                span *= extent or 1
-            good = nbytes <= SAFE and span <= SPAN
-        except (KeyError, TypeError):
-            good = False
-        if not good:
-            _explain_entry(row, digits, f"{place}/arrays/{len(entries)}")
-        entries.append(ArrayEntry(digest, dtype, tuple(shape), nbytes))
-    # One match of all digests is quicker than one each.
-    if entries and not _HEX.fullmatch("".join([entry.digest for entry in entries])):
-        at = next(i for i, entry in enumerate(entries) if not _HEX.fullmatch(entry.digest))
-        _explain_entry(rows[at], digits, f"{place}/arrays/{at}")
-    return entries
+    """Return the table of arrays. Columns are judged as a whole, which is quicker than row by row."""
+    try:
+        digests = [row["digest"] for row in rows]
+        dtypes = [row["dtype"] for row in rows]
+        shapes = [row["shape"] for row in rows]
+        if rows and not _sound_columns(rows, digests, shapes, digits):
+            raise TypeError
+        itemsizes = [_ITEMSIZES[dtype] for dtype in dtypes]
+        nbytes = list(map(mul, itemsizes, map(prod, shapes)))
+        if rows and (max(nbytes) > SAFE or not _addressable(nbytes, itemsizes, shapes)):
+            raise TypeError
+    except (KeyError, TypeError):
+        for number, row in enumerate(rows):
+            _check_entry(row, digits, f"{place}/arrays/{number}")
+        raise
+    return list(map(ArrayEntry, digests, dtypes, map(tuple, shapes), nbytes))
 
 
-def _explain_entry(row: Any, digits: int, place: str) -> None:
-    """Say what is wrong with a row of the table; only called on rows that are wrong."""
+_ITEMSIZES = {name: row.itemsize for name, row in BY_NAME.items()}
+
+
+def _sound_columns(rows: list[Any], digests: list[Any], shapes: list[Any], digits: int) -> bool:
+    if {*map(type, rows)} != {dict} or {*map(len, rows)} != {3} or {*map(type, digests)} != {str}:
+        return False
+    if {*map(len, digests)} != {digits} or not _HEX.fullmatch("".join(digests)):
+        return False
+    if {*map(type, shapes)} != {list} or max(map(len, shapes)) > RANK:
+        return False
+    extents = list(chain.from_iterable(shapes))
+    return not extents or ({*map(type, extents)} == {int} and min(extents) >= 0 and max(extents) <= SAFE)
+
+
+def _addressable(nbytes: list[int], itemsizes: list[int], shapes: list[list[int]]) -> bool:
+    """Whether itemsize times all extents but zeros fits 63 bits; of arrays that are not empty, `nbytes` shows it."""
+    if min(nbytes):
+        return True
+    return all(
+        size * prod(extent for extent in shape if extent) <= SPAN
+        for total, size, shape in zip(nbytes, itemsizes, shapes, strict=True)
+        if not total
+    )
+
+
+def _check_entry(row: Any, digits: int, place: str) -> None:
+    """Say what is wrong with a row of the table, if anything is."""
     if type(row) is not dict:
         _invalid("SCHEMA_TYPE", "an object", _json_type(row), place)
     for name, kind in _ENTRY.items():
@@ -231,12 +249,10 @@ def _explain_entry(row: Any, digits: int, place: str) -> None:
         )
     if len(row["shape"]) > RANK:
         fail("LIMIT_RANK", f"at most {RANK} dimensions", str(len(row["shape"])), place=place, remedy=_REMEDY)
-    _invalid(
-        "ARRAY_SHAPE",
-        "extents from 0 to 2^53−1 whose product in bytes is as small",
-        shown(str(row["shape"])),
-        place,
-    )
+    shape, itemsize = row["shape"], _ITEMSIZES[row["dtype"]]
+    extents_fit = all(0 <= extent <= SAFE for extent in shape)
+    if not extents_fit or itemsize * prod(shape) > SAFE or itemsize * prod(n for n in shape if n) > SPAN:
+        _invalid("ARRAY_SHAPE", "extents from 0 to 2^53−1 whose product in bytes is as small", shown(str(shape)), place)
 
 
 def _explain_dtype(name: str, place: str) -> None:

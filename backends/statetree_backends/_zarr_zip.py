@@ -1,6 +1,7 @@
 """Zarr in a zip file: stored entries, one generation. Source: spec section 7.4."""
 
 import io
+import re
 import secrets
 import stat
 import struct
@@ -11,7 +12,7 @@ from typing import Any
 from statetree.errors import StateTreeError, fail, shown
 from statetree.files import MappedFile, NewFile
 
-__all__ = ["ZipFiles", "ZipTarget", "root_of"]
+__all__ = ["ZipFiles", "ZipTarget", "begins_like_ours", "root_of"]
 
 _DAMAGED = "the file is damaged: restore it from a copy"
 _ALIGN = 64
@@ -120,6 +121,8 @@ def _entries(file: MappedFile) -> dict[str, tuple[int, int]]:
         fail("ZIP_FORM", "a zip file", shown(str(error)).lower(), place=str(file.path), remedy=_DAMAGED)
     if archive.comment:
         fail("POLYGLOT", "a zip file without a comment", "one with a comment", place=str(file.path), remedy=_DAMAGED)
+    if file.read(max(0, file.size - 22), 4) != b"PK\5\6":
+        fail("POLYGLOT", "a zip file to its last byte", "bytes behind it", place=str(file.path), remedy=_DAMAGED)
     out: dict[str, tuple[int, int]] = {}
     end = 0
     for info in infos:
@@ -201,6 +204,11 @@ class _Reader(io.RawIOBase):
         data = self._file.read(self._at, self._file.size - self._at if size < 0 else size)
         self._at += len(data)
         return data
+
+
+def begins_like_ours(head: bytes) -> bool:
+    """Whether a zip file begins with an entry of a generation, as ours do, even if its directory is lost."""
+    return re.fullmatch(rb"PK\x03\x04.{26}[0-9a-f]{16}/", head[:47], re.DOTALL) is not None
 
 
 def root_of(path: Path) -> bytes | None:

@@ -25,7 +25,7 @@ from statetree_backends._zarr_metadata import (
     parse_array,
     strict_json,
 )
-from statetree_backends._zarr_zip import ZipFiles, ZipTarget, root_of
+from statetree_backends._zarr_zip import ZipFiles, ZipTarget, begins_like_ours, root_of
 
 __all__ = ["BACKEND"]
 
@@ -403,7 +403,7 @@ class ZarrBackend:
         """Whether the root's metadata has our attribute, or there are generations and no root yet."""
         try:
             if head[:4] == b"PK\3\4":
-                return _is_ours(root_of(path))
+                return begins_like_ours(head) or _is_ours(root_of(path))
             if head or not is_folder(path):
                 return False
             with io_errors(path, "read a folder"):

@@ -93,6 +93,8 @@ def choose_backend(path: Path, backend: str | None) -> Backend:
     Raises:
         UsageError: unknown suffix and no argument, or an unknown name.
     """
+    if path.name in ("", ".."):
+        _no_path(repr(str(path)), "give a path that ends in a name")
     by_suffix = _by_suffix(path.name)
     if backend is not None:
         chosen = find_backend(backend)

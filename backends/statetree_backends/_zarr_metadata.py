@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import orjson
+import msgspec
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
 from statetree.store import ArraySpec
@@ -18,7 +18,7 @@ _LOSSY = {"bitround", "fixedscaleoffset", "quantize", "astype", "cast_value", "s
 
 def group_json(attributes: dict[str, Any] | None = None) -> bytes:
     """Return the metadata of a group."""
-    return orjson.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}})
+    return msgspec.json.encode({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}})
 
 
 def data_type(dtype: str) -> str:
@@ -48,7 +48,7 @@ def array_json(
         codecs.append({"name": "gzip", "configuration": {"level": 5}})
     elif codec == "zstd":
         codecs.append({"name": "zstd", "configuration": {"level": 3, "checksum": False}})
-    return orjson.dumps(
+    return msgspec.json.encode(
         {
             "zarr_format": 3,
             "node_type": "array",

@@ -4,12 +4,13 @@ import json
 import re
 from typing import Any, NoReturn
 
-import orjson
+import msgspec
 
 from statetree.errors import Problem, raise_problem, shown
 
 __all__ = ["decode_json", "encode_json"]
 
+_ENCODER = msgspec.json.Encoder(order="sorted")
 JSON_LEVELS = 128
 """Nesting that every common parser takes; no canonical text of the format is deeper."""
 
@@ -20,7 +21,7 @@ def encode_json(value: Any) -> bytes:
     >>> encode_json({"b": [1, None], "a": "σ"}).decode()
     '{"a":"σ","b":[1,null]}'
     """
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return _ENCODER.encode(value)
 
 
 def decode_json(text: bytes, place: str) -> Any:
@@ -31,10 +32,10 @@ def decode_json(text: bytes, place: str) -> Any:
         LimitError: it is nested deeper than 128 levels.
     """
     try:
-        value = orjson.loads(text)
+        value = msgspec.json.decode(text)
         if encode_json(value) == text:
             return value
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     _explain(text, place)
 
@@ -131,7 +132,7 @@ def _no_surrogates(value: Any, stop: Any) -> None:
 def _first_difference(text: bytes, value: Any) -> str:
     try:
         right = encode_json(value)
-    except (TypeError, orjson.JSONEncodeError):
+    except (TypeError, ValueError, msgspec.MsgspecError):
         return ""
     at = next((i for i, (a, b) in enumerate(zip(text, right, strict=False)) if a != b), min(len(text), len(right)))
     return f", first different at byte {at}"

@@ -391,9 +391,23 @@ class MappedFile:
     def view(self, offset: int, size: int) -> memoryview:
         """Return `size` bytes at `offset`, mapped read-only; the caller has checked that they are in the file."""
         if self._map is None:
+            if self._fd < 0:
+                # mmap takes -1 for memory of zeros.
+                fail("CLOSED", "an open file", "a closed one", place=str(self.path), remedy="open the file again")
             with io_errors(self.path, "read a file"):
                 self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
         return self._map[offset : offset + size]
+
+    def is_locked(self) -> bool:
+        """Whether another program holds a lock that lets nobody read."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # no locks on this file system
+        return False
 
     def close(self) -> None:
         """Close the file; views that are still held stay valid."""

@@ -16,6 +16,7 @@ from statetree.source import Source
 __all__ = ["LazyArray", "StateFile"]
 
 Array = np.ndarray[Any, Any]
+_NUMPY = {name: row.numpy for name, row in BY_NAME.items()}
 
 
 class LazyArray:
@@ -25,21 +26,23 @@ class LazyArray:
     result is always an owned, writable array. Reads are thread-safe.
     """
 
-    __slots__ = ("_index", "_source", "dtype", "nbytes", "shape")
+    __slots__ = ("_index", "_source", "dtype", "shape")
     shape: tuple[int, ...]
     """Extents, outermost first."""
     dtype: "np.dtype[Any]"
     """NumPy dtype, native byte order."""
-    nbytes: int
-    """Bytes in memory when read."""
 
     def __init__(self, source: Source, index: int) -> None:
         entry: ArrayEntry = source.manifest.arrays[index]
         self._source = source
         self._index = index
         self.shape = entry.shape
-        self.dtype = BY_NAME[entry.dtype].numpy
-        self.nbytes = entry.nbytes
+        self.dtype = _NUMPY[entry.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory when read."""
+        return self._source.manifest.nbytes[self._index]
 
     @property
     def ndim(self) -> int:

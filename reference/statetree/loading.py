@@ -117,8 +117,8 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
     source, text = _source(path, verify, limits)
     try:
         entries = source.manifest.arrays
-        _check_bytes(sum(entry.nbytes for entry in entries), source.reader.stored_bytes(), limits)
-        arrays, parts = _memory(entries)
+        _check_bytes(sum(source.manifest.nbytes), source.reader.stored_bytes(), limits)
+        arrays, parts = _memory(entries, source.manifest.nbytes)
         file = _opened(source, text, path, limits, lambda: arrays)
         source.fill_all(parts)
         if not np.little_endian:
@@ -129,7 +129,7 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
         source.close()
 
 
-def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview]]:
+def _memory(entries: Sequence[ArrayEntry], nbytes: Sequence[int]) -> tuple[list[Array], list[memoryview]]:
     """Return empty arrays and the bytes of each.
 
     Arrays below 4 MiB share slabs of some 32 MiB, which the system gives in large pages: touching fresh memory in small
@@ -137,7 +137,7 @@ def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview
     """
     arrays: list[Array] = []
     parts: list[memoryview] = []
-    sizes = [-(-entry.nbytes // _ALIGN) * _ALIGN for entry in entries]
+    sizes = [-(-size // _ALIGN) * _ALIGN for size in nbytes]
     dtypes = {name: row.numpy for name, row in BY_NAME.items()}
     at = end = 0
     for number, entry in enumerate(entries):
@@ -148,7 +148,7 @@ def _memory(entries: Sequence[ArrayEntry]) -> tuple[list[Array], list[memoryview
             end += at
             whole = slab.data
         arrays.append(np.ndarray(entry.shape, dtypes[entry.dtype], slab, at))
-        parts.append(whole[at : at + entry.nbytes])
+        parts.append(whole[at : at + nbytes[number]])
         at += sizes[number]
     return arrays, parts
 

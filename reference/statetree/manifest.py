@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from math import prod
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any
 
-from statetree.canonical import decode_json, encode_json
+import msgspec
+
+from statetree.canonical import decode_json
 from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
 from statetree.errors import Problem, fail, raise_problem, shown
@@ -35,8 +37,8 @@ _REMEDY = "write the file with a conforming writer"
 _NEWER = "read it with a newer statetree: pip install -U statetree"
 
 
-class ArrayEntry(NamedTuple):
-    """One row of the manifest's table of arrays; a NamedTuple because ten thousand of them are made at once."""
+class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One row of the manifest's table of arrays."""
 
     digest: str
     """Digest of the canonical bytes, lower-case hexadecimal."""
@@ -44,8 +46,26 @@ class ArrayEntry(NamedTuple):
     """Name of a dtype of the registry."""
     shape: tuple[int, ...]
     """Extents, outermost first."""
-    nbytes: int
-    """Bytes of the canonical form (computed, not stored)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the canonical form."""
+        return prod(self.shape) * _ITEMSIZES[self.dtype]
+
+
+class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest as its text has it; members in the order of their names."""
+
+    algorithm: str
+    arrays: list[ArrayEntry]
+    features: list[str]
+    statetree: str
+    tree: Any
+
+
+_DECODER = msgspec.json.Decoder(_Root)
+_ENCODER = msgspec.json.Encoder()
+_ITEMSIZES = {name: row.itemsize for name, row in BY_NAME.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +76,15 @@ class Manifest:
     """Digest algorithm."""
     arrays: list[ArrayEntry]
     """Distinct arrays in first-met order."""
+    nbytes: list[int]
+    """Bytes of each array's canonical form."""
     node: Node
     """Root node."""
 
 
 def encode_manifest(node: Node, arrays: Sequence[ArrayEntry], algorithm: str) -> bytes:
     """Return the canonical text of a manifest."""
-    table = [{"digest": a.digest, "dtype": a.dtype, "shape": a.shape} for a in arrays]
-    return encode_json({"algorithm": algorithm, "arrays": table, "features": [], "statetree": VERSION, "tree": node})
+    return _ENCODER.encode(_Root(algorithm, list(arrays), [], VERSION, node))
 
 
 def decode_manifest(text: bytes, limits: Limits, place: str) -> Manifest:
@@ -83,6 +104,46 @@ def decode_manifest(text: bytes, limits: Limits, place: str) -> Manifest:
             place=place,
             remedy="raise limits=Limits(manifest_bytes=…)",
         )
+    return _quick(text, limits) or _judged(text, limits, place)
+
+
+def _quick(text: bytes, limits: Limits) -> Manifest | None:
+    """Return the manifest of a sound text, decoded by its types and judged column by column; None for any other."""
+    try:
+        root = _DECODER.decode(text)
+        digests, shapes = [a.digest for a in root.arrays], [a.shape for a in root.arrays]
+        itemsizes = [_ITEMSIZES[a.dtype] for a in root.arrays]
+        digits = 2 * digest_size(root.algorithm)
+    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
+        return None
+    sound = (
+        _ENCODER.encode(root) == text
+        and root.statetree == VERSION
+        and not root.features
+        and len(root.arrays) <= limits.arrays
+        and {*map(len, digests)} <= {digits}
+        and _is_hex("".join(digests))
+        and max(map(len, shapes), default=0) <= RANK
+    )
+    extents = list(chain.from_iterable(shapes)) if sound else []
+    if not sound or min(extents, default=1) < 0 or max(extents, default=0) > SAFE:
+        return None
+    nbytes = list(map(mul, itemsizes, map(prod, shapes)))
+    # Arrays without elements have an extent of 0, whose other extents have a limit of their own.
+    if max(nbytes, default=0) > SAFE or not min(extents, default=1):
+        return None
+    return Manifest(root.algorithm, root.arrays, nbytes, root.tree)
+
+
+def _is_hex(text: str) -> bool:
+    try:
+        return len(bytes.fromhex(text)) * 2 == len(text) and text == text.lower()
+    except ValueError:
+        return False
+
+
+def _judged(text: bytes, limits: Limits, place: str) -> Manifest:
+    """Return the manifest of any text, judged rule by rule in the order of the specification."""
     root = decode_json(text, place)
     if type(root) is not dict or "statetree" not in root:
         fail(
@@ -109,7 +170,10 @@ def decode_manifest(text: bytes, limits: Limits, place: str) -> Manifest:
             place=place,
             remedy="raise limits=Limits(arrays=…)",
         )
-    return Manifest(root["algorithm"], _entries(root["arrays"], size * 2, place), root["tree"])
+    for number, row in enumerate(root["arrays"]):
+        _check_entry(row, size * 2, f"{place}/arrays/{number}")
+    arrays = [ArrayEntry(row["digest"], row["dtype"], tuple(row["shape"])) for row in root["arrays"]]
+    return Manifest(root["algorithm"], arrays, [entry.nbytes for entry in arrays], root["tree"])
 
 
 _MEMBERS: dict[str, type | None] = {
@@ -173,50 +237,6 @@ def _check_features(features: list[Any], place: str) -> None:
             place=place,
             remedy=_NEWER,
         )
-
-
-def _entries(rows: list[Any], digits: int, place: str) -> list[ArrayEntry]:
-    """Return the table of arrays. Columns are judged as a whole, which is quicker than row by row."""
-    try:
-        digests = [row["digest"] for row in rows]
-        dtypes = [row["dtype"] for row in rows]
-        shapes = [row["shape"] for row in rows]
-        if rows and not _sound_columns(rows, digests, shapes, digits):
-            raise TypeError
-        itemsizes = [_ITEMSIZES[dtype] for dtype in dtypes]
-        nbytes = list(map(mul, itemsizes, map(prod, shapes)))
-        if rows and (max(nbytes) > SAFE or not _addressable(nbytes, itemsizes, shapes)):
-            raise TypeError
-    except (KeyError, TypeError):
-        for number, row in enumerate(rows):
-            _check_entry(row, digits, f"{place}/arrays/{number}")
-        raise
-    return list(map(ArrayEntry, digests, dtypes, map(tuple, shapes), nbytes))
-
-
-_ITEMSIZES = {name: row.itemsize for name, row in BY_NAME.items()}
-
-
-def _sound_columns(rows: list[Any], digests: list[Any], shapes: list[Any], digits: int) -> bool:
-    if {*map(type, rows)} != {dict} or {*map(len, rows)} != {3} or {*map(type, digests)} != {str}:
-        return False
-    if {*map(len, digests)} != {digits} or not _HEX.fullmatch("".join(digests)):
-        return False
-    if {*map(type, shapes)} != {list} or max(map(len, shapes)) > RANK:
-        return False
-    extents = list(chain.from_iterable(shapes))
-    return not extents or ({*map(type, extents)} == {int} and min(extents) >= 0 and max(extents) <= SAFE)
-
-
-def _addressable(nbytes: list[int], itemsizes: list[int], shapes: list[list[int]]) -> bool:
-    """Whether itemsize times all extents but zeros fits 63 bits; of arrays that are not empty, `nbytes` shows it."""
-    if min(nbytes):
-        return True
-    return all(
-        size * prod(extent for extent in shape if extent) <= SPAN
-        for total, size, shape in zip(nbytes, itemsizes, shapes, strict=True)
-        if not total
-    )
 
 
 def _check_entry(row: Any, digits: int, place: str) -> None:

@@ -124,7 +124,7 @@ def _write(
         if len(raw) > 1:
             blocks[index] = b"".join(raw)
             raw = [function(blocks[index])]
-        entries.append(ArrayEntry(raw[0].hex(), spec.dtype, spec.shape, spec.nbytes))
+        entries.append(ArrayEntry(raw[0].hex(), spec.dtype, spec.shape))
     text = encode_manifest(encoded.node, entries, algorithm)
     _check_manifest(text, limits)
     writer.commit(text, info, blocks)
@@ -196,7 +196,7 @@ def manifest_of(tree: Any, algorithm: str, limits: Limits) -> bytes:
     for spec, array in zip(specs_of(encoded), encoded.arrays, strict=True):
         raw = [function(piece) for piece in pieces(array, spec)]
         top = raw[0] if len(raw) == 1 else function(b"".join(raw))
-        entries.append(ArrayEntry(top.hex(), spec.dtype, spec.shape, spec.nbytes))
+        entries.append(ArrayEntry(top.hex(), spec.dtype, spec.shape))
     text = encode_manifest(encoded.node, entries, algorithm)
     _check_manifest(text, limits)
     return text

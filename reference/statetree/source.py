@@ -75,7 +75,7 @@ class Source:
         Raises:
             IntegrityError: they do not have the digest that the manifest promises.
         """
-        self._read(index, 0, self.manifest.arrays[index].nbytes, out)
+        self._read(index, 0, self.manifest.nbytes[index], out)
 
     def fill_all(self, outs: Sequence[memoryview]) -> None:
         """Copy the canonical bytes of every array into its place, verified; quick where they are small and mapped.
@@ -85,18 +85,17 @@ class Source:
         """
         view_of, function, verify = self.reader.view, self._hash, self._verify
         for index, (entry, out) in enumerate(zip(self.manifest.arrays, outs, strict=True)):
-            digest, dtype, _, nbytes = entry
-            if 0 < nbytes <= BLOCK and dtype not in _CHECKED:
+            if 0 < len(out) <= BLOCK and entry.dtype not in _CHECKED:
                 view = view_of(index)
-                if view is not None and len(view) == nbytes:
+                if view is not None and len(view) == len(out):
                     out[:] = view
-                    if not verify or function(out).hex() == digest:
+                    if not verify or function(out).hex() == entry.digest:
                         continue
             self.fill(index, out)
 
     def read(self, index: int, start: int, stop: int) -> "tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]":
         """Return (offset, bytes): verified bytes of whole blocks of array `index` that cover [start, stop)."""
-        nbytes = self.manifest.arrays[index].nbytes
+        nbytes = self.manifest.nbytes[index]
         if nbytes <= BLOCK:
             start, stop = 0, nbytes
         else:
@@ -119,7 +118,7 @@ class Source:
     def _sized_view(self, index: int) -> memoryview | None:
         """Return the store's view of an array, which must have the size that the manifest says."""
         view = self.reader.view(index)
-        nbytes = self.manifest.arrays[index].nbytes
+        nbytes = self.manifest.nbytes[index]
         if view is not None and len(view) != nbytes:
             if self.reader.reread(index):
                 return self._sized_view(index)
@@ -250,4 +249,6 @@ class _Specs(Sequence[ArraySpec]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         entry = self._source.manifest.arrays[index]
-        return ArraySpec(lambda: self._source.name(index), entry.dtype, entry.shape, entry.nbytes)
+        return ArraySpec(
+            lambda: self._source.name(index), entry.dtype, entry.shape, self._source.manifest.nbytes[index]
+        )

@@ -6,18 +6,22 @@ The layouts are those of the HDF5 File Format Specification, version 3.0, sectio
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from statetree.dtype import BY_NAME
 
 __all__ = [
     "FLOATS",
+    "FRAME",
     "SIGNATURE",
     "UNDEFINED",
+    "Frame",
     "chunk_tree",
     "dataset_header",
     "group",
     "group_header",
+    "read_frame",
     "superblock",
 ]
 
@@ -33,6 +37,34 @@ def superblock(root: int, end: int) -> bytes:
     sizes = struct.pack("<HHI", LEAF_K, INTERNAL_K, 0)
     addresses = struct.pack("<QQQQ", 0, UNDEFINED, end, UNDEFINED)
     return SIGNATURE + versions + sizes + addresses + struct.pack("<QQII16x", 0, root, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the superblock of any version says of the whole file."""
+
+    base: int
+    """Bytes before the HDF5."""
+    end: int
+    """Bytes of the file, as the last program that closed it counted them."""
+    written: bool
+    """Whether a program that marks such files has it open for writing, or died doing so."""
+
+
+FRAME = 64
+"""Bytes of the file that `read_frame` needs."""
+
+
+def read_frame(head: bytes) -> Frame | None:
+    """Return what the superblock at the start of a file says, None if there is none that HDF5 libraries know."""
+    if len(head) < FRAME or head[:8] != SIGNATURE or head[8] > 3:
+        return None
+    version = head[8]
+    sizes, at = (head[13:15], 24 + 4 * version) if version < 2 else (head[9:11], 12)
+    if sizes != b"\x08\x08":
+        return None
+    base, _, end = struct.unpack_from("<QQQ", head, at)
+    return Frame(base, end, version == 3 and bool(head[11] & 5))
 
 
 def _padded(data: bytes) -> bytes:

@@ -1,28 +1,37 @@
-"""Reading arrays by name through the HDF5 library, for files that other tools changed. Source: spec section 7.3.
+"""Finding arrays by name through the HDF5 library, for files that other tools changed. Source: spec section 7.3.
 
 Nothing is interpreted before it was looked at: links must be hard links, storage inside of the file, filters shuffle
-and gzip, datatypes those that the format writes.
+and gzip, datatypes those that the format writes. The library sees the file through the mapping of the open file, so
+that it takes no lock, opens nothing by name, and reads the same file even if another has taken its place.
 """
 
+import io
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from math import prod
 from typing import Any
 
 import numpy as np
 from statetree.dtype import BY_NAME
 from statetree.errors import StateTreeError, fail, shown
+from statetree.files import MappedFile
 from statetree.store import ArraySpec
 
-from statetree_backends._hdf5_format import FLOATS
+from statetree_backends._hdf5_datatypes import check_datatype, is_integer
+from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored, Unpacker
 
 __all__ = ["Library"]
 
 _DAMAGED = "the file is damaged: restore it from a copy"
 _FOREIGN = "write the file with a conforming writer"
-_FILTERS = {1, 2}
+_COPY_IN = "links and other files are never followed; copy the data in"
+_PIPELINES = ((), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE))
 _LOSSY = {5: "n-bit", 6: "scale-offset"}
+_LINKS = {1: "a soft link", 64: "an external link"}
+_CHUNK_RECORD = 24
+"""Bytes that the index of a dataset spends on a chunk, at the least."""
 _LOCK = threading.RLock()
 
 
@@ -30,69 +39,88 @@ _LOCK = threading.RLock()
 def _errors(place: str) -> Iterator[None]:
     """Turn what h5py raises on damaged files into one error."""
     try:
-        yield
+        with _LOCK:
+            yield
     except StateTreeError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         text = shown(str(error), 160).lower()
-        if "lock" in text:
-            fail(
-                "CONTAINER_LOCKED",
-                "a file that nobody writes",
-                "a locked file",
-                place=place,
-                remedy="close the other program",
-            )
+        if "truncated file" in text:
+            fail("CONTAINER_TRUNCATED", "a whole HDF5 file", text, place=place, remedy=_DAMAGED)
         fail("CONTAINER_TRUNCATED", "a readable HDF5 object", text, place=place, remedy=_DAMAGED)
 
 
-class Library:
-    """An HDF5 file open in h5py."""
+class _Mapped(io.RawIOBase):
+    """A mapped file as the file object that h5py's driver wants."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: MappedFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset`."""
+        self._at = offset + (0, self._at, self._file.size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return where the next read begins."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`, with zeros behind the end."""
+        out = memoryview(buffer).cast("B")
+        data = self._file.view(self._at, len(out))
+        out[: len(data)] = data
+        out[len(data) :] = bytes(len(out) - len(data))
+        self._at += len(out)
+        return len(out)
+
+
+class Library:
+    """A file open in h5py."""
+
+    def __init__(self, file: MappedFile) -> None:
         import h5py
 
         self._h5 = h5py
-        with _errors(str(path)), _LOCK:
+        self._file = file
+        with _errors(str(file.path)):
             access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-            access.set_file_locking(False, True)
-            self._id = h5py.h5f.open(str(path).encode(), h5py.h5f.ACC_RDONLY, access)
+            access.set_fileobj_driver(h5py.h5fd.fileobj_driver, _Mapped(file))
+            access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+            self._id = h5py.h5f.open(b"statetree", h5py.h5f.ACC_RDONLY, access)
+        # A file that is still open when Python ends would call back into it and crash; finalizers run before.
+        self.close = weakref.finalize(self, _close, self._id)
+        """Close the file; allowed twice."""
         self._arrays: Any = None
-
-    def close(self) -> None:
-        """Close the file."""
-        with _LOCK:
-            self._arrays = None
-            self._id.close()
 
     def text(self, name: str, limit: int | None) -> bytes | None:
         """Return the bytes of the uint8 dataset `/name`, None if there is none."""
         place = f"/{name}"
-        with _errors(place), _LOCK:
+        with _errors(place):
             dataset = self._child(self._h5.h5g.open(self._id, b"/"), name, place)
             if dataset is None:
                 return None
-            kind = dataset.get_type() if isinstance(dataset, self._h5.h5d.DatasetID) else None
-            if kind is None or dataset.rank != 1 or not _is_integer(self._h5, kind, 1, signed=False):
-                fail(
-                    "H5_MANIFEST_FORM",
-                    "a uint8 dataset of one dimension",
-                    "something else",
-                    place=place,
-                    remedy=_FOREIGN,
-                )
-            self._check_storage(dataset, place)
-            size = int(dataset.shape[0])
-            if limit is not None and size > limit:
-                fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(size), place=place, remedy="raise limits=")
-            self._check_stored(dataset, size, place)
-            out = np.empty(size, np.uint8)
-            if size:
-                dataset.read(self._h5.h5s.ALL, self._h5.h5s.ALL, out, kind)
-            return out.tobytes()
+            if isinstance(dataset, self._h5.h5d.DatasetID):
+                self._check_storage(dataset, place)
+                if dataset.rank == 1 and is_integer(self._h5, dataset.get_type(), 1, signed=False):
+                    return self._content(dataset, limit, place)
+        fail("H5_MANIFEST_FORM", "a uint8 dataset of one dimension", "something else", place=place, remedy=_FOREIGN)
 
-    def dataset(self, spec: ArraySpec) -> Any:
-        """Return the checked dataset of an array.
+    def _content(self, dataset: Any, limit: int | None, place: str) -> bytes:
+        size = int(dataset.shape[0])
+        if limit is not None and size > limit:
+            fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(size), place=place, remedy="raise limits=")
+        stored = self._stored(dataset, (size,), 1, place)
+        # Deflate makes 1,032 bytes of one at the most.
+        if size > 1032 * self._file.size:
+            fail("ARRAY_MISSING_CHUNK", f"{size} bytes", f"a file of {self._file.size}", place=place, remedy=_DAMAGED)
+        out = bytearray(size)
+        Unpacker(self._file).read(stored, 0, size, memoryview(out))
+        return bytes(out)
+
+    def array(self, spec: ArraySpec) -> Stored:
+        """Return where an array lies, its dataset having been checked.
 
         Raises:
             IntegrityError: it is not there.
@@ -100,7 +128,7 @@ class Library:
             SecurityError: it is a link out, lies outside of the file, or needs a filter of someone else.
         """
         place = f"/arrays/{spec.name}"
-        with _errors(place), _LOCK:
+        with _errors(place):
             if self._arrays is None:
                 group = self._child(self._h5.h5g.open(self._id, b"/"), "arrays", "/arrays")
                 if not isinstance(group, self._h5.h5g.GroupID):
@@ -110,126 +138,88 @@ class Library:
             if not isinstance(dataset, self._h5.h5d.DatasetID):
                 fail("ARRAY_MISSING", "a dataset", "none of that name", place=place, remedy=_DAMAGED)
             self._check_storage(dataset, place)
-            kind = dataset.get_type()
-            if not is_stored_as(self._h5, kind, spec.dtype):
-                self._refuse_type(kind, spec.dtype, place)
+            check_datatype(self._h5, dataset, spec.dtype, place)
             if tuple(dataset.shape) != spec.shape:
                 fail("BACKEND_MISMATCH", f"shape {spec.shape}", str(tuple(dataset.shape)), place=place, remedy=_DAMAGED)
-            self._check_stored(dataset, spec.nbytes, place)
-            return dataset
+            return self._stored(dataset, spec.shape, BY_NAME[spec.dtype].itemsize, place)
 
     def _child(self, group: Any, name: str, place: str) -> Any:
         """Return the object that a hard link names, None if there is no such link."""
         raw = name.encode()
-        if raw not in group:
-            links = group.links
-            if not links.exists(raw):
-                return None
-        link = group.links.get_info(raw)
-        if link.type != self._h5.h5l.TYPE_HARD:
-            kind = {1: "a soft link", 64: "an external link"}.get(link.type, "a user-defined link")
-            fail(
-                "H5_LINK",
-                "an object in this file",
-                kind,
-                place=place,
-                remedy="links are never followed; copy the data in",
-            )
+        # Not `raw in group`, which looks behind the link and so may open another file.
+        if not group.links.exists(raw):
+            return None
+        kind = group.links.get_info(raw).type
+        if kind != self._h5.h5l.TYPE_HARD:
+            found = _LINKS.get(kind, "a user-defined link")
+            fail("H5_LINK", "an object in this file", found, place=place, remedy=_COPY_IN)
+        if self._h5.h5o.get_info(group, raw).rc > 1:
+            fail("H5_HARDLINK", "an object with one name", "one with more", place=place, remedy=_FOREIGN)
         return self._h5.h5o.open(group, raw)
 
     def _check_storage(self, dataset: Any, place: str) -> None:
-        h5 = self._h5
+        """Refuse data outside of the file, and filters, before anything looks behind the dataset's header."""
+        h5d = self._h5.h5d
         created = dataset.get_create_plist()
-        if created.get_layout() not in (h5.h5d.COMPACT, h5.h5d.CONTIGUOUS, h5.h5d.CHUNKED):
-            fail("H5_EXTERNAL_DATA", "data in this file", "a virtual dataset", place=place, remedy="copy the data in")
+        if created.get_layout() not in (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED):
+            fail("H5_EXTERNAL_DATA", "data in this file", "a virtual dataset", place=place, remedy=_COPY_IN)
         if created.get_external_count():
-            fail("H5_EXTERNAL_DATA", "data in this file", "external storage", place=place, remedy="copy the data in")
-        for i in range(created.get_nfilters()):
-            number = created.get_filter(i)[0]
-            if number in _LOSSY:
-                fail("H5_LOSSY_FILTER", "shuffle or gzip", f"the filter {_LOSSY[number]}", place=place, remedy=_FOREIGN)
-            if number not in _FILTERS:
-                fail(
-                    "H5_FILTER", "shuffle or gzip", f"filter {number}", place=place, remedy="no plug-in filter is used"
-                )
-        kind = dataset.get_type()
-        if kind.committed():
+            fail("H5_EXTERNAL_DATA", "data in this file", "external storage", place=place, remedy=_COPY_IN)
+        codes = tuple(created.get_filter(i)[0] for i in range(created.get_nfilters()))
+        for code in codes:
+            if code in _LOSSY:
+                fail("H5_LOSSY_FILTER", "shuffle and gzip", f"the filter {_LOSSY[code]}", place=place, remedy=_FOREIGN)
+        if codes not in _PIPELINES:
+            found = "the filters " + ", ".join(map(str, codes))
+            fail("H5_FILTER", "shuffle (2) and gzip (1)", found, place=place, remedy="no plug-in filter is ever used")
+        if dataset.get_type().committed():
             fail("H5_DTYPE", "a plain datatype", "a committed datatype", place=place, remedy=_FOREIGN)
 
-    def _check_stored(self, dataset: Any, nbytes: int, place: str) -> None:
-        """Refuse a dataset that declares data which the file does not hold."""
-        stored = int(dataset.get_storage_size())
-        chunked = dataset.get_create_plist().get_layout() == self._h5.h5d.CHUNKED
-        if nbytes and (stored == 0 or (not chunked and stored < nbytes)):
-            fail("ARRAY_MISSING_CHUNK", f"{nbytes} bytes", f"{stored} stored", place=place, remedy=_DAMAGED)
+    def _stored(self, dataset: Any, shape: tuple[int, ...], itemsize: int, place: str) -> Stored:
+        """Return where data lies; refuse a dataset that declares data which the file does not hold."""
+        nbytes = prod(shape) * itemsize
+        layout = dataset.get_create_plist().get_layout()
+        if not nbytes:
+            return Stored(shape, itemsize, place, compact=b"")
+        if layout == self._h5.h5d.CHUNKED:
+            return Stored(shape, itemsize, place, chunks=self._chunks(dataset, shape, place))
+        size = int(dataset.get_storage_size())
+        if size != nbytes:
+            fail("ARRAY_MISSING_CHUNK", f"{nbytes} bytes", f"{size} stored", place=place, remedy=_DAMAGED)
+        if layout == self._h5.h5d.COMPACT:
+            data = np.empty(nbytes, np.uint8)
+            dataset.read(self._h5.h5s.ALL, self._h5.h5s.ALL, data, dataset.get_type())
+            return Stored(shape, itemsize, place, compact=data.tobytes())
+        offset = dataset.get_offset()
+        if offset is None or offset + nbytes > self._file.size:
+            fail("CONTAINER_TRUNCATED", "data in the file", "data behind its end", place=place, remedy=_DAMAGED)
+        return Stored(shape, itemsize, place, offset=int(offset))
 
-    def _refuse_type(self, kind: Any, dtype: str, place: str) -> None:
-        h5t = self._h5.h5t
-        names = {h5t.REFERENCE: "a reference", h5t.VLEN: "a variable length type", h5t.OPAQUE: "an opaque type"}
-        names |= {h5t.TIME: "a time", h5t.BITFIELD: "a bit field", h5t.STRING: "a string", h5t.ARRAY: "an array type"}
-        found = names.get(kind.get_class())
-        if found is not None:
-            fail("H5_DTYPE", f"the datatype of {dtype}", found, place=place, remedy=_FOREIGN)
-        fail("BACKEND_MISMATCH", f"the datatype of {dtype}", "another datatype", place=place, remedy=_DAMAGED)
+    def _chunks(self, dataset: Any, shape: tuple[int, ...], place: str) -> Chunks:
+        created = dataset.get_create_plist()
+        extent = tuple(map(int, created.get_chunk()))
+        if any(c > n for c, n in zip(extent, shape, strict=True)):
+            fail("BACKEND_MISMATCH", f"chunks within {shape}", f"chunks of {extent}", place=place, remedy=_FOREIGN)
+        filters = [created.get_filter(i) for i in range(created.get_nfilters())]
+        table: dict[tuple[int, ...], tuple[int, int, int]] = {}
+        most = self._file.size // _CHUNK_RECORD
 
-    def offset(self, dataset: Any) -> int | None:
-        """Return the file offset of a contiguous dataset, None for others."""
-        with _LOCK:
-            found: int | None = dataset.get_offset()
-            return found
+        def keep(chunk: Any) -> bool | None:
+            table[tuple(map(int, chunk.chunk_offset))] = (int(chunk.byte_offset), int(chunk.size), chunk.filter_mask)
+            return True if len(table) > most else None
 
-    def read(self, dataset: Any, spec: ArraySpec, start: int, stop: int, out: memoryview) -> None:
-        """Copy bytes [start, stop) of a dataset."""
-        with _errors(f"/arrays/{spec.name}"), _LOCK:
-            kind = dataset.get_type()
-            if not spec.shape:
-                whole = np.empty(spec.nbytes, np.uint8)
-                dataset.read(self._h5.h5s.ALL, self._h5.h5s.ALL, whole, kind)
-                out[:] = whole.data[start:stop]
-                return
-            row = spec.nbytes // spec.shape[0]
-            first, last = start // row, -(-stop // row)
-            space = dataset.get_space()
-            extent = (last - first, *spec.shape[1:])
-            space.select_hyperslab((first, *(0,) * (len(spec.shape) - 1)), extent)
-            rows = np.empty((last - first) * row, np.uint8)
-            dataset.read(self._h5.h5s.create_simple(extent), space, rows, kind)
-            out[:] = rows.data[start - first * row : stop - first * row]
-
-
-def _is_integer(h5: Any, kind: Any, size: int, *, signed: bool) -> bool:
-    if kind.get_class() != h5.h5t.INTEGER or kind.get_size() != size:
-        return False
-    sign = h5.h5t.SGN_2 if signed else h5.h5t.SGN_NONE
-    return bool(kind.get_sign() == sign and (size == 1 or kind.get_order() == h5.h5t.ORDER_LE))
+        dataset.chunk_iter(keep)
+        if not table or len(table) > most:
+            found = f"{len(table)} chunks in a file of {self._file.size} bytes"
+            fail("ARRAY_MISSING_CHUNK", "the chunks of an array", found, place=place, remedy=_DAMAGED)
+        return Chunks(extent, tuple((code, _parameter(code, values)) for code, _, values, _ in filters), table)
 
 
-def _is_float(h5: Any, kind: Any, size: int, exponent: int, mantissa: int) -> bool:
-    if kind.get_class() != h5.h5t.FLOAT or kind.get_size() != size or kind.get_order() != h5.h5t.ORDER_LE:
-        return False
-    fields = (8 * size - 1, mantissa, exponent, 0, mantissa)
-    return tuple(kind.get_fields()) == fields and kind.get_ebias() == (1 << (exponent - 1)) - 1
+def _close(file: Any) -> None:
+    with _LOCK:
+        file.close()
 
 
-def is_stored_as(h5: Any, kind: Any, dtype: str) -> bool:
-    """Whether an HDF5 datatype is the one that stores `dtype`."""
-    row = BY_NAME[dtype]
-    if dtype == "bool":
-        if kind.get_class() != h5.h5t.ENUM or kind.get_nmembers() != 2:
-            return False
-        names = {kind.get_member_name(i): kind.get_member_value(i) for i in range(2)}
-        return names == {b"FALSE": 0, b"TRUE": 1} and _is_integer(h5, kind.get_super(), 1, signed=True)
-    if dtype in FLOATS:
-        return _is_float(h5, kind, *FLOATS[dtype])
-    if row.complex:
-        # Newer HDF5 libraries may show the compound as their own complex class; only the compound is written.
-        if kind.get_class() != h5.h5t.COMPOUND or kind.get_nmembers() != 2 or kind.get_size() != row.itemsize:
-            return False
-        half = FLOATS["float32" if row.itemsize == 8 else "float64"]
-        return all(
-            kind.get_member_name(i) == name
-            and kind.get_member_offset(i) == i * half[0]
-            and _is_float(h5, kind.get_member_type(i), *half)
-            for i, name in enumerate((b"r", b"i"))
-        )
-    return _is_integer(h5, kind, row.itemsize, signed=row.carrier is None and dtype.startswith("int"))
+def _parameter(code: int, values: tuple[int, ...]) -> int:
+    """Return the bytes of an element as shuffle has them; 1 does nothing."""
+    return max(1, int(values[0])) if code == SHUFFLE and values else 1

@@ -122,7 +122,7 @@ class Hdf5Writer:
             else:
                 header = dataset_header(spec.dtype, spec.shape, self._offsets[i], spec.nbytes)
             links.append((spec.name.encode(), add(header)))
-        data, arrays = group(at, links)
+        data, arrays = group(at, sorted(links))
         add(data)
         root = [(b"arrays", arrays), (b"header", add(dataset_header("uint8", (HEADER_SIZE,), HEADER_AT, HEADER_SIZE)))]
         for name, part in parts.items():

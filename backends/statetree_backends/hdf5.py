@@ -13,12 +13,14 @@ from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
 
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
-from statetree_backends._hdf5_format import SIGNATURE
+from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_stored import Stored, Unpacker
 from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
 
 __all__ = ["BACKEND"]
 
+_ROW = 16
 _DAMAGED = "the file is damaged: restore it from a copy"
 
 
@@ -30,16 +32,16 @@ class Hdf5Reader:
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._path = path
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
         self._blocks: dict[int, bytes] | None = None
         self._library: Library | None = None
-        self._datasets: dict[int, Any] = {}
+        self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
         self._offsets: list[int] | None = None
         self._lock = threading.RLock()
         self._file = MappedFile(path)
+        self._unpacker = Unpacker(self._file)
         try:
             self._check_frame()
             self._block = self._header()
@@ -48,27 +50,26 @@ class Hdf5Reader:
             raise
 
     def _check_frame(self) -> None:
-        """Refuse a file with something before or behind its HDF5, or cut off."""
-        head = self._file.read(0, 48)
-        if head[:8] != SIGNATURE:
+        """Refuse a file with something before or behind its HDF5, cut off, or still being written."""
+        frame = read_frame(self._file.read(0, FRAME))
+        if frame is None:
             fail("POLYGLOT", "HDF5 at the start of the file", "other bytes", remedy=_DAMAGED)
-        if head[8] > 1:
-            return  # h5repack may write a newer superblock; the library judges it.
-        end = int.from_bytes(head[40:48], "little")
-        if end > self._file.size:
-            fail("CONTAINER_TRUNCATED", f"{end} bytes", str(self._file.size), place="superblock", remedy=_DAMAGED)
-        if end < self._file.size:
-            fail(
-                "POLYGLOT",
-                f"a file that ends with its HDF5 at {end}",
-                f"{self._file.size} bytes",
-                place="superblock",
-                remedy="something was added to the file: restore it from a copy",
-            )
+        place, size = "superblock", self._file.size
+        if frame.base:
+            fail("POLYGLOT", "HDF5 at the start of the file", f"a user block of {frame.base} bytes", place=place)
+        if frame.written or (frame.end != size and self._file.is_locked()):
+            wait = "close the other program, or wait for it"
+            fail("CONTAINER_LOCKED", "a file that nobody writes", "one open for writing", place=place, remedy=wait)
+        if frame.end > size:
+            fail("CONTAINER_TRUNCATED", f"{frame.end} bytes", str(size), place=place, remedy=_DAMAGED)
+        if frame.end < size:
+            added = "something was added to the file: restore it from a copy"
+            end = f"a file that ends with its HDF5 at {frame.end}"
+            fail("POLYGLOT", end, f"{size} bytes", place=place, remedy=added)
 
     def _header(self) -> Block:
         raw = self._file.read(HEADER_AT, SIZE)
-        self._short = raw[: len(MAGIC)] == MAGIC
+        self._short = len(raw) == SIZE and raw[: len(MAGIC)] == MAGIC
         if self._short:
             try:
                 return unpack_block(raw, "header")
@@ -77,14 +78,14 @@ class Hdf5Reader:
                     raise
                 self._short = False
         data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
-        if data is None or data[: len(MAGIC)] != MAGIC:
+        if data is None or len(data) < SIZE or data[: len(MAGIC)] != MAGIC:
             fail("H5_MANIFEST_FORM", "the dataset /header", "none", place="/header", remedy=_DAMAGED)
         return unpack_block(data[:SIZE], "/header")
 
     def _by_library(self, ask: Callable[[Library], Any]) -> Any:
         with self._lock:
             if self._library is None:
-                self._library = Library(self._path)
+                self._library = Library(self._file)
             return ask(self._library)
 
     def _part(self, name: str, limit: int | None) -> bytes:
@@ -117,15 +118,11 @@ class Hdf5Reader:
             fail("ARRAY_MISSING", f"{len(specs)} arrays", str(self._block.arrays), place="/header", remedy=_DAMAGED)
         if not self._short:
             return
-        rows = np.frombuffer(self._part("index", None), "<u8")
-        if len(rows) != 2 * len(specs):
-            fail(
-                "ARRAY_MISSING",
-                f"an index of {len(specs)} arrays",
-                str(len(rows) // 2),
-                place="/index",
-                remedy=_DAMAGED,
-            )
+        index = self._part("index", None)
+        if len(index) != _ROW * len(specs):
+            expected = f"an index of {_ROW * len(specs)} bytes"
+            fail("ARRAY_MISSING", expected, str(len(index)), place="/index", remedy=_DAMAGED)
+        rows = np.frombuffer(index, "<u8")
         offsets, sizes = rows[0::2], rows[1::2]
         inside = offsets.astype(np.float64) + sizes <= self._file.size
         # A place outside of the file is stale; 0 sends its array through the library.
@@ -152,22 +149,19 @@ class Hdf5Reader:
             at = self._offsets[index]
             if at:
                 return self._file.view(at, self._sizes[index])
-        dataset, spec = self._dataset(index), self._specs[index]
-        at = self._by_library(lambda library: library.offset(dataset)) or 0
-        if not at or at + spec.nbytes > self._file.size:
-            return None
-        return self._file.view(at, spec.nbytes)
+        stored = self._found(index)
+        return None if stored.offset is None else self._file.view(stored.offset, self._specs[index].nbytes)
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index`."""
-        dataset = self._dataset(index)
-        self._by_library(lambda library: library.read(dataset, self._specs[index], start, stop, out))
+        self._unpacker.read(self._found(index), start, stop, out)
 
-    def _dataset(self, index: int) -> Any:
+    def _found(self, index: int) -> Stored:
+        """Return where array `index` lies by its name."""
         with self._lock:
-            if index not in self._datasets:
-                self._datasets[index] = self._by_library(lambda library: library.dataset(self._specs[index]))
-            return self._datasets[index]
+            if index not in self._stored:
+                self._stored[index] = self._by_library(lambda library: library.array(self._specs[index]))
+            return self._stored[index]
 
     def reread(self, index: int) -> bool:
         """Read array `index` by its name from now on."""
@@ -187,12 +181,11 @@ class Hdf5Reader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
         with self._lock:
-            self._datasets.clear()
             if self._library is not None:
                 self._library.close()
                 self._library = None
+        self._file.close()
 
 
 class Hdf5Backend:
@@ -213,18 +206,33 @@ class Hdf5Backend:
         if head[:8] != SIGNATURE:
             return False
         try:
-            library = Library(path)
+            file = MappedFile(path)
         except StateTreeError:
             return False
         try:
-            return (library.text("header", HEADER_SIZE) or b"").startswith(MAGIC)
+            library = Library(file)
+            try:
+                return (library.text("header", HEADER_SIZE) or b"").startswith(MAGIC)
+            finally:
+                library.close()
         except StateTreeError:
             return False
         finally:
-            library.close()
+            file.close()
 
     def writer(self, path: Path, options: WriteOptions) -> Hdf5Writer:
-        """Begin a save."""
+        """Begin a save.
+
+        Raises:
+            WriteError: a compression that stock HDF5 libraries cannot read.
+        """
+        if options.compression not in (None, *self.compressions):
+            fail(
+                "WRITE_COMPRESSION",
+                "a compression that every HDF5 library can read (gzip)",
+                f"{options.compression!r}, a plug-in filter that stock readers do not have",
+                remedy="use compression='gzip', or a Zarr or BSON container for zstd",
+            )
         return Hdf5Writer(path, options)
 
     def reader(self, path: Path, limits: Limits) -> Hdf5Reader:

@@ -39,6 +39,7 @@ _IOV_MAX = 1024
 _GATHER = 1 << 16
 _BUFFER = 1 << 20
 _GAP = 4096
+_RESIDENT = 32 << 20
 
 
 @contextmanager
@@ -374,6 +375,8 @@ class MappedFile:
     def __init__(self, path: Path, *, fd: int | None = None) -> None:
         self.path = path
         self._map: memoryview | None = None
+        self._mmap: mmap.mmap | None = None
+        self._seen = 0
         with io_errors(path, "read a file"):
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if fd is None else fd
             status = os.fstat(self._fd)
@@ -395,23 +398,18 @@ class MappedFile:
                 # mmap takes -1 for memory of zeros.
                 fail("CLOSED", "an open file", "a closed one", place=str(self.path), remedy="open the file again")
             with io_errors(self.path, "read a file"):
-                self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
+                self._mmap = mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ)
+            self._map = memoryview(self._mmap)
+        self._seen += size
+        if self._seen > _RESIDENT and self._mmap is not None:
+            # Pages that were read count as memory of this process until they are given back; they stay in the cache.
+            self._mmap.madvise(mmap.MADV_DONTNEED)
+            self._seen = 0
         return self._map[offset : offset + size]
-
-    def is_locked(self) -> bool:
-        """Whether another program holds a lock that lets nobody read."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # no locks on this file system
-        return False
 
     def close(self) -> None:
         """Close the file; views that are still held stay valid."""
-        self._map = None
+        self._map = self._mmap = None
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

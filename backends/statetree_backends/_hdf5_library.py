@@ -45,8 +45,6 @@ def _errors(place: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         text = shown(str(error), 160).lower()
-        if "truncated file" in text:
-            fail("CONTAINER_TRUNCATED", "a whole HDF5 file", text, place=place, remedy=_DAMAGED)
         fail("CONTAINER_TRUNCATED", "a readable HDF5 object", text, place=place, remedy=_DAMAGED)
 
 
@@ -94,8 +92,8 @@ class Library:
         """Close the file; allowed twice."""
         self._arrays: Any = None
 
-    def text(self, name: str, limit: int | None) -> bytes | None:
-        """Return the bytes of the uint8 dataset `/name`, None if there is none."""
+    def text(self, name: str, most: int) -> bytes | None:
+        """Return the bytes of the uint8 dataset `/name`, which may have `most` bytes; None if there is none."""
         place = f"/{name}"
         with _errors(place):
             dataset = self._child(self._h5.h5g.open(self._id, b"/"), name, place)
@@ -104,13 +102,13 @@ class Library:
             if isinstance(dataset, self._h5.h5d.DatasetID):
                 self._check_storage(dataset, place)
                 if dataset.rank == 1 and is_integer(self._h5, dataset.get_type(), 1, signed=False):
-                    return self._content(dataset, limit, place)
+                    return self._content(dataset, most, place)
         fail("H5_MANIFEST_FORM", "a uint8 dataset of one dimension", "something else", place=place, remedy=_FOREIGN)
 
-    def _content(self, dataset: Any, limit: int | None, place: str) -> bytes:
+    def _content(self, dataset: Any, most: int, place: str) -> bytes:
         size = int(dataset.shape[0])
-        if limit is not None and size > limit:
-            fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(size), place=place, remedy="raise limits=")
+        if size > most:
+            fail("H5_MANIFEST_FORM", f"at most {most} bytes", str(size), place=place, remedy=_DAMAGED)
         stored = self._stored(dataset, (size,), 1, place)
         # Deflate makes 1,032 bytes of one at the most.
         if size > 1032 * self._file.size:

@@ -21,6 +21,7 @@ from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
 __all__ = ["BACKEND"]
 
 _ROW = 16
+_MAJOR = b"\x01\0"
 _DAMAGED = "the file is damaged: restore it from a copy"
 
 
@@ -43,8 +44,12 @@ class Hdf5Reader:
         self._file = MappedFile(path)
         self._unpacker = Unpacker(self._file)
         try:
+            raw = self._file.read(HEADER_AT, SIZE)
+            self._short = len(raw) == SIZE and raw[: len(MAGIC)] == MAGIC
+            if self._short and raw[16:18] != _MAJOR:
+                unpack_block(raw, "header")  # refuses another major version before anything else is judged
             self._check_frame()
-            self._block = self._header()
+            self._block = self._header(raw)
         except BaseException:
             self.close()
             raise
@@ -67,9 +72,7 @@ class Hdf5Reader:
             end = f"a file that ends with its HDF5 at {frame.end}"
             fail("POLYGLOT", end, f"{size} bytes", place=place, remedy=added)
 
-    def _header(self) -> Block:
-        raw = self._file.read(HEADER_AT, SIZE)
-        self._short = len(raw) == SIZE and raw[: len(MAGIC)] == MAGIC
+    def _header(self, raw: bytes) -> Block:
         if self._short:
             try:
                 return unpack_block(raw, "header")
@@ -98,7 +101,7 @@ class Hdf5Reader:
                 return checked_text(name, data, self._block.algorithm, part.digest, f"/{name}")
             except StateTreeError:
                 pass  # moved or changed by another tool: the library knows where it is now
-        found = self._by_library(lambda library: library.text(name, limit))
+        found = self._by_library(lambda library: library.text(name, part.size))
         if found is None:
             fail("ARRAY_MISSING", f"the dataset /{name}", "none", place=f"/{name}", remedy=_DAMAGED)
         return checked_text(name, found, self._block.algorithm, part.digest, f"/{name}")

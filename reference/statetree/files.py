@@ -240,9 +240,28 @@ def lock_folder(path: Path, *, exclusive: bool) -> int | None:
     return fd
 
 
+def open_folder(path: Path) -> int:
+    """Return a descriptor of a folder; `path` itself may be a link to it."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def is_still_at(fd: int, path: Path) -> bool:
+    """Whether the folder that `fd` holds is the one at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
 def close(fd: int) -> None:
-    """Close a descriptor of `lock_folder`."""
+    """Close a descriptor of `lock_folder` or `open_folder`."""
     os.close(fd)
+
+
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder if nothing is in it."""
+    with suppress(OSError):
+        os.rmdir(path)
 
 
 def remove_folder(path: Path) -> None:
@@ -406,6 +425,17 @@ class MappedFile:
             self._mmap.madvise(mmap.MADV_DONTNEED)
             self._seen = 0
         return self._map[offset : offset + size]
+
+    def is_locked(self) -> bool:
+        """Whether another program holds a lock that lets nobody read."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # no locks on this file system
+        return False
 
     def close(self) -> None:
         """Close the file; views that are still held stay valid."""

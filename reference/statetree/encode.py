@@ -107,7 +107,8 @@ class _Encoder:
                 "a container that holds itself",
                 "break the cycle; a state tree has no references upwards",
             )
-        self.check_size(depth)
+        wide = 1 if type(value) is list or type(value) is tuple else 2
+        self.check_size(depth, wide * (len(value) if fields is None else len(fields)))
         self.open.add(id(value))
         before, outer = self.nodes, self.deepest
         self.deepest = depth
@@ -117,7 +118,8 @@ class _Encoder:
         self.deepest = max(outer, self.deepest)
         return node
 
-    def check_size(self, depth: int) -> None:
+    def check_size(self, depth: int, more: int = 0) -> None:
+        """Refuse a container at `depth` with `more` nodes below it, if that is too much."""
         self.deepest = max(self.deepest, depth)
         if depth > DEPTH:
             self.fail(
@@ -126,7 +128,7 @@ class _Encoder:
                 f"level {depth}",
                 "flatten the tree; this limit is fixed",
             )
-        if self.nodes > self.limits.nodes:
+        if self.nodes + more > self.limits.nodes:
             self.fail(
                 "LIMIT_NODES",
                 f"at most {self.limits.nodes} nodes",
@@ -182,7 +184,7 @@ class _Encoder:
         kind = type(key)
         if kind is tuple:
             self.nodes += 1
-            self.check_size(depth + 1)
+            self.check_size(depth + 1, len(key))
             return {"tuple": [self.key(k, depth + 1) for k in key]}
         if kind is str or kind is Symbol:
             self.text(key if kind is str else key.name, "LIMIT_KEY", self.limits.key_bytes)

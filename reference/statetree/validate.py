@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from statetree.errors import Problem, StateTreeError, StoreIOError
+from statetree.errors import Problem, StateTreeError, StoreIOError, UsageError
 from statetree.lazy import LazyArray
 from statetree.limits import Limits
 from statetree.loading import map_arrays, open
 from statetree.path import path_text
+from statetree.registry import as_path
 
 __all__ = ["Report", "validate"]
 
@@ -69,12 +70,13 @@ def validate(path: "str | os.PathLike[str]", *, limits: Limits | None = None) ->
 
     Raises:
         StoreIOError: the file cannot be read at all.
+        UsageError: `path` is none, or the library for its container is not installed.
     """
-    name = os.fspath(path)
+    name = str(as_path(path))
     problems: list[Problem] = []
     try:
         file = open(path, limits=limits)
-    except StoreIOError:
+    except (StoreIOError, UsageError):
         raise
     except StateTreeError as error:
         return Report(name, error.problems, None, None)

@@ -1,0 +1,1 @@
+"""Speed and memory of saving, loading and opening, as ratios to safetensors in the same run. See docs/benchmarks.md."""

@@ -1,0 +1,687 @@
+"""Bad input: what is no state tree, no file of ours or no path is refused with the whole text, and leaves nothing."""
+
+import array
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import pathlib
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import statetree
+from statetree import Limits, Record, StateTreeError, Symbol
+from statetree.registry import find_backend
+from statetree.store import WriteOptions
+
+CONTAINERS = ["x.h5", "x.zarr", "x.zarr.zip", "x.bson"]
+BACKENDS = {"x.h5": "hdf5", "x.zarr": "zarr", "x.zarr.zip": "zarr", "x.bson": "bson"}
+TREE = {"w": np.arange(5.0), "epoch": 1}
+
+STATE = "leave it out, or save what it is made of; statetree.state(model) does that"
+MADE_OF = (
+    "call statetree.state() on it first, or save what it is made of: dict, list, tuple, Record or namedtuple, "
+    "with NumPy array or scalar, int, float, complex, bool, None, str, bytes or Symbol as leaves"
+)
+OBJECTS = "save its elements as a list; object arrays are pickles and are refused for long-term storage"
+KEYS = "use one of these; for a float key, its repr"
+DAMAGED = "the file is damaged: restore it from a copy"
+NEWER = "read it with a newer statetree: pip install -U statetree"
+CONFORMING = "write the file with a conforming writer"
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Words(str):
+    __slots__ = ()
+
+
+class Shape(tuple):
+    pass
+
+
+class Point(collections.namedtuple("Point", "x y")):
+    pass
+
+
+class Liar(tuple):
+    __slots__ = ()
+    _fields = ("x", "y")
+
+
+class Twins(tuple):
+    __slots__ = ()
+    _fields = ("x", "x")
+
+
+class Layer:
+    pass
+
+
+csr_matrix = type("csr_matrix", (), {"__module__": "scipy.sparse._csr"})
+
+
+class Hostile:
+    """An object whose every method fails the test."""
+
+    def _touched(self, *_: Any, **__: Any) -> Any:
+        pytest.fail("a method of a foreign object was called")
+
+    __reduce__ = __reduce_ex__ = __array__ = __iter__ = __len__ = __eq__ = __hash__ = _touched  # type: ignore[assignment]
+    __getattr__ = __getattribute__ = __repr__ = __str__ = __getitem__ = __bool__ = __float__ = _touched  # type: ignore[assignment]
+    __array_interface__ = __index__ = __bytes__ = __format__ = __class__ = property(_touched)  # type: ignore[assignment]
+
+
+def point_with_more() -> Point:
+    point = Point(1, 2)
+    point.colour = "red"
+    return point
+
+
+def nested(depth: int) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def in_itself() -> Any:
+    value: dict[str, Any] = {"a": {}}
+    value["a"]["b"] = [value]
+    return value
+
+
+def shared(levels: int) -> Any:
+    value: Any = [0]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def leaf(value: Any, name: str, remedy: str) -> Any:
+    text = f"expected a value of a state tree, got an object of type {name} (at /model/x): {remedy}"
+    return pytest.param({"model": {"x": value}}, "WRITE_TYPE", text, id=name)
+
+
+def of_dtype(dtype: Any, name: str, remedy: str) -> Any:
+    text = f"expected an array of a dtype of the format, got dtype {name} (at /x): {remedy}"
+    return pytest.param({"x": np.zeros(2, dtype)}, "WRITE_DTYPE", text, id=f"array of {name}")
+
+
+def key(value: Any, name: str) -> Any:
+    text = (
+        "expected a key that is str, int, bool, None, bytes, Symbol or a tuple of these, "
+        f"got a key of type {name} (at /model): {KEYS}"
+    )
+    return pytest.param({"model": {value: 1}}, "KEY_TYPE", text, id=f"key {value!r:.40}")
+
+
+def surrogate(tree: Any, path: str) -> Any:
+    text = (
+        f"expected text that UTF-8 can hold, got a lone surrogate in '\\ud800' (at {path}): "
+        "decode the bytes with the right encoding, or save them as bytes"
+    )
+    return pytest.param(tree, "WRITE_TEXT", text, id=f"surrogate at {path}")
+
+
+UNSUPPORTED = [
+    leaf(len, "builtin_function_or_method", STATE),
+    leaf(lambda x: x, "function", STATE),
+    leaf("".join, "builtin_function_or_method", STATE),
+    leaf(Layer, "type", STATE),
+    leaf(types, "module", STATE),
+    leaf(functools.partial(len), "functools.partial", MADE_OF),
+    leaf((i for i in ()), "generator", MADE_OF),
+    leaf(Layer(), f"{__name__}.Layer", MADE_OF),
+    leaf(Hostile(), f"{__name__}.Hostile", MADE_OF),
+    leaf(datetime.datetime(2026, 1, 1), "datetime.datetime", MADE_OF),
+    leaf(decimal.Decimal(1), "decimal.Decimal", MADE_OF),
+    leaf(fractions.Fraction(1, 2), "fractions.Fraction", MADE_OF),
+    leaf(pathlib.PurePosixPath("x"), "pathlib.PurePosixPath", MADE_OF),
+    leaf(np.random.default_rng(0), "numpy.random._generator.Generator", MADE_OF),
+    leaf(np.dtype("f4"), "numpy.dtypes.Float32DType", MADE_OF),
+    leaf(array.array("d"), "array.array", MADE_OF),
+    leaf(collections.deque(), "collections.deque", MADE_OF),
+    leaf(types.MappingProxyType({}), "mappingproxy", MADE_OF),
+    leaf(np.void(b"x"), "numpy.void", MADE_OF),
+    leaf(..., "ellipsis", MADE_OF),
+    leaf({1}, "set", "save sorted(x), a list"),
+    leaf(frozenset(), "frozenset", "save sorted(x), a list"),
+    leaf(bytearray(b"x"), "bytearray", "save bytes(x)"),
+    leaf(memoryview(b"x"), "memoryview", "save bytes(x)"),
+    leaf(range(3), "range", "save list(x)"),
+    leaf(collections.defaultdict(int), "collections.defaultdict", "save dict(d)"),
+    leaf(collections.Counter({3: 1}), "collections.Counter", "save dict(d)"),
+    leaf(type("Config", (collections.OrderedDict,), {"__module__": "m"})(), "m.Config", "save dict(d)"),
+    leaf(Colour.RED, f"{__name__}.Colour", "save int(x)"),
+    leaf(Words("x"), f"{__name__}.Words", "save str(x)"),
+    leaf(Shape((1, 2)), f"{__name__}.Shape", "save tuple(x)"),
+    leaf(Liar((1,)), f"{__name__}.Liar", "save tuple(x)"),
+    leaf(Twins((1, 2)), f"{__name__}.Twins", "save tuple(x)"),
+    leaf(point_with_more(), f"{__name__}.Point", "save tuple(x)"),
+    leaf(type("Items", (list,), {"__module__": "m"})(), "m.Items", "save list(x)"),
+    leaf(np.str_("x"), "numpy.str_", "save str(x)"),
+    leaf(np.bytes_(b"x"), "numpy.bytes_", "save bytes(x)"),
+    leaf(np.datetime64("2026-01-01"), "numpy.datetime64", "save numpy.int64(x) and the unit beside it"),
+    leaf(np.timedelta64(1, "s"), "numpy.timedelta64", "save numpy.int64(x) and the unit beside it"),
+    leaf(np.longdouble(1), "numpy.longdouble", "save float(x) where that loses nothing"),
+    leaf(np.clongdouble(1), "numpy.clongdouble", "save complex(x) where that loses nothing"),
+    leaf(np.asarray([[1]]).view(np.matrix), "numpy.matrix", "save numpy.asarray(a), a plain array"),
+    leaf(np.rec.array([(1,)], dtype=[("x", "i4")]), "numpy.rec.recarray", "save numpy.asarray(a), a plain array"),
+    leaf(np.ma.array([1], mask=[True]), "numpy.ma.MaskedArray", "save {'data': a.data, 'mask': a.mask}"),
+    leaf(
+        csr_matrix(),
+        "scipy.sparse._csr.csr_matrix",
+        "save its arrays, for instance {'data': m.data, 'indices': m.indices, 'indptr': m.indptr, 'shape': m.shape}",
+    ),
+    of_dtype("M8[s]", "datetime64[s]", "save .view('int64') and the unit beside it"),
+    of_dtype("m8[s]", "timedelta64[s]", "save .view('int64') and the unit beside it"),
+    of_dtype("U3", "<U3", "save .tolist(), a list of str"),
+    of_dtype("S3", "|S3", "save .tolist(), a list of bytes"),
+    of_dtype(np.dtypes.StringDType(), "StringDType()", "save .tolist(), a list of str"),
+    of_dtype("V8", "|V8", "convert it to one of the dtypes of the format"),
+    of_dtype([("x", "<i4")], "[('x', '<i4')]", "save each field as an array of its own"),
+    of_dtype(
+        np.longdouble, str(np.dtype(np.longdouble)), "convert it with .astype('float64') where that loses nothing"
+    ),
+    of_dtype(
+        np.clongdouble, str(np.dtype(np.clongdouble)), "convert it with .astype('complex128') where that loses nothing"
+    ),
+    pytest.param(
+        {"x": np.array([None, {}], object)},
+        "WRITE_OBJECT_DTYPE",
+        f"expected an array of numbers, got an array of Python objects (at /x): {OBJECTS}",
+        id="object array",
+    ),
+    pytest.param(
+        {"x": np.zeros(1, [("x", object)])},
+        "WRITE_OBJECT_DTYPE",
+        f"expected an array of numbers, got an array of Python objects (at /x): {OBJECTS}",
+        id="object array in a structure",
+    ),
+    key(1.5, "float"),
+    key(float("nan"), "float"),
+    key(1j, "complex"),
+    key(frozenset(), "frozenset"),
+    key(np.int64(1), "numpy.int64"),
+    key(Colour.RED, f"{__name__}.Colour"),
+    key(Words("x"), f"{__name__}.Words"),
+    key(Point(1, 2), f"{__name__}.Point"),
+    key((1, ("a", 2.5)), "float"),
+    surrogate({"x": "\ud800"}, "/x"),
+    surrogate({"x": {"\ud800": 1}}, "/x/\\ud800"),
+    surrogate({"x": Symbol("\ud800")}, "/x"),
+    surrogate({"x": Record({"\ud800": 1})}, "/x/\\ud800"),
+    surrogate({"x": Record(label="\ud800")}, "/x"),
+    pytest.param(
+        in_itself(),
+        "WRITE_CYCLE",
+        "expected a tree, got a container that holds itself (at /a/b/#0): "
+        "break the cycle; a state tree has no references upwards",
+        id="cycle",
+    ),
+    pytest.param(
+        {"x": nested(60)},
+        "LIMIT_DEPTH",
+        f"expected at most 60 levels of containers, got level 61 (at /x{'/#0' * 59}): "
+        "flatten the tree; this limit is fixed",
+        id="61 levels",
+    ),
+    pytest.param(
+        nested(100_000),
+        "LIMIT_DEPTH",
+        f"expected at most 60 levels of containers, got level 61 (at {'/#0' * 60}): "
+        "flatten the tree; this limit is fixed",
+        id="100,000 levels",
+    ),
+    pytest.param(
+        {"x": np.zeros((1,) * 33)},
+        "LIMIT_RANK",
+        "expected at most 32 dimensions, got 33 (at /x): reshape the array",
+        id="rank 33",
+    ),
+    pytest.param(
+        {"x": np.zeros((1 << 60, 0), np.uint8)},
+        "WRITE_TYPE",
+        "expected extents and bytes up to 2^53−1, got shape (1152921504606846976, 0) (at /x): save a smaller array",
+        id="extent",
+    ),
+    pytest.param(
+        {"x": np.broadcast_to(np.uint8(1), (1 << 60,))},
+        "WRITE_TYPE",
+        "expected extents and bytes up to 2^53−1, got shape (1152921504606846976,) (at /x): save a smaller array",
+        id="bytes",
+    ),
+    pytest.param(
+        {"x": 16**100_000},
+        "LIMIT_INTEGER",
+        "expected an int of at most 100000 hexadecimal digits, got a longer one (at /x): "
+        "raise limits=Limits(integer_digits=…)",
+        id="int",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize(("tree", "code", "message"), UNSUPPORTED)
+def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(
+    tree: Any, code: str, message: str, name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / name, tree)
+
+    assert (str(caught.value), caught.value.code) == (message, code)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_of_2_to_26_nodes_by_shared_lists_is_refused_quickly(tmp_path: Path) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.h5", shared(26))
+
+    assert str(caught.value).startswith("expected at most 10000000 nodes, got more (at /#0")
+    assert str(caught.value).endswith("): save large data as arrays, or raise limits=Limits(nodes=…)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_at_two_places_is_two_lists_after_loading(tmp_path: Path) -> None:
+    inner = [1]
+    statetree.save(tmp_path / "x.bson", {"a": inner, "b": inner}, durable=False)
+
+    loaded = statetree.load(tmp_path / "x.bson")
+
+    assert statetree.difference(loaded, {"a": [1], "b": [1]}) is None
+    assert loaded["a"] is not loaded["b"]
+
+
+@pytest.mark.skipif(not hasattr(ml_dtypes, "int1"), reason="this ml_dtypes has no int1")
+def test_dtypes_of_ml_dtypes_that_the_format_does_not_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.h5", {"x": np.zeros(1, ml_dtypes.int1)})
+
+    assert str(caught.value) == (
+        "expected an array of a dtype of the format, got dtype int1 (at /x): "
+        "convert it to one of the dtypes of the format"
+    )
+
+
+def test_a_refused_save_keeps_what_was_there(tmp_path: Path) -> None:
+    for name in CONTAINERS:
+        statetree.save(tmp_path / name, TREE, durable=False)
+
+        with pytest.raises(StateTreeError):
+            statetree.save(tmp_path / name, {**TREE, "f": len})
+
+        assert statetree.difference(statetree.load(tmp_path / name), TREE) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(CONTAINERS)
+
+
+@pytest.mark.parametrize(
+    ("limits", "tree", "code"),
+    [
+        (Limits(nodes=3), [1, 2, 3], "LIMIT_NODES"),
+        (Limits(nodes=3), {"a": 1, "b": 2}, "LIMIT_NODES"),
+        (Limits(arrays=1), [np.zeros(1), np.zeros(1)], "LIMIT_ARRAYS"),
+        (Limits(key_bytes=4), {"aaaaa": 1}, "LIMIT_KEY"),
+        (Limits(key_bytes=4), {"σσσ": 1}, "LIMIT_KEY"),
+        (Limits(key_bytes=4), {b"aaaaa": 1}, "LIMIT_KEY"),
+        (Limits(key_bytes=4), {("aaaaa",): 1}, "LIMIT_KEY"),
+        (Limits(key_bytes=4), Symbol("aaaaa"), "LIMIT_KEY"),
+        (Limits(key_bytes=4), Record({"aaaaa": 1}), "LIMIT_KEY"),
+        (Limits(key_bytes=4), Record(label="aaaaa"), "LIMIT_KEY"),
+        (Limits(string_bytes=4), "aaaaa", "LIMIT_STRING"),
+        (Limits(string_bytes=4), b"aaaaa", "LIMIT_STRING"),
+        (Limits(integer_digits=14), 1 << 60, "LIMIT_INTEGER"),
+        (Limits(manifest_bytes=100), TREE, "LIMIT_MANIFEST"),
+    ],
+)
+def test_what_is_above_a_limit_of_the_writer_is_refused_and_the_limit_can_be_raised(
+    limits: Limits, tree: Any, code: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.bson", tree, limits=limits)
+
+    assert (caught.value.code, caught.value.error_class, list(tmp_path.iterdir())) == (code, "limit", [])
+    statetree.save(tmp_path / "x.bson", tree, durable=False)
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / "x.bson", limits=limits)
+    assert caught.value.code == code
+
+
+def test_arrays_beside_the_tree_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.h5", {}, info={"w": np.zeros(1)})
+
+    assert str(caught.value) == "expected plain values in info=, got an array (at /w): put arrays into the tree"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Paths.
+
+
+@pytest.mark.parametrize("act", [lambda p: statetree.save(p, TREE), statetree.load, statetree.open, statetree.validate])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (b"x.h5", "got an object of type bytes: give its path; a save is atomic only at a path"),
+        (3, "got an object of type int: give its path; a save is atomic only at a path"),
+        ("", "got '': give a path as str"),
+        ("a\0b.h5", "got 'a\\x00b.h5': give a path as str"),
+        ("s3://bucket/x.h5", "got a URL: copy the file here first; object stores are not supported yet"),
+    ],
+)
+def test_what_is_no_path_is_refused(act: Callable[[Any], Any], path: Any, message: str) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        act(path)
+
+    assert str(caught.value) == f"expected a path (str or os.PathLike), {message}"
+
+
+@pytest.mark.parametrize("path", ["/", ".", ".."])
+def test_a_path_without_a_name_is_nothing_to_save_at(path: str) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(path, TREE)
+
+    assert str(caught.value) == (f"expected a path (str or os.PathLike), got {path!r}: give a path that ends in a name")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".npz", ".pkl", ".h55", ".zip"])
+def test_an_unknown_suffix_is_refused(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / f"x{suffix}", TREE)
+
+    assert str(caught.value) == (
+        f"expected a path that ends in .bson, .h5, .hdf5, .zarr, .zarr.zip, got '{suffix}': "
+        "choose one of these, or say backend="
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_missing_file_is_a_file_not_found_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        statetree.load(tmp_path / name)
+
+    assert str(caught.value) == f"expected a file or folder, got nothing (in {tmp_path / name}): check the path"
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.bson", "x.zarr.zip"])
+def test_a_folder_where_a_file_is_to_be_saved_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / name, TREE)
+
+    assert str(caught.value) == (
+        f"expected a file, or a new name, got a folder (in {tmp_path / name}): give another path, or remove the folder"
+    )
+    assert [path.name for path in tmp_path.rglob("*")] == [name]
+
+
+def test_a_file_where_a_folder_is_to_be_saved_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.zarr").write_bytes(b"mine")
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.zarr", TREE)
+
+    assert str(caught.value) == (
+        f"expected a folder, or a new name, got a file (in {tmp_path / 'x.zarr'}): give another path"
+    )
+    assert (tmp_path / "x.zarr").read_bytes() == b"mine"
+
+
+def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr" / "thesis.tex").write_bytes(b"mine")
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.save(tmp_path / "x.zarr", TREE)
+
+    assert str(caught.value) == (
+        f"expected an empty folder, or a state tree, got a folder that holds 'thesis.tex' (in {tmp_path / 'x.zarr'}): "
+        "give another path; what is not a state tree is never replaced"
+    )
+    assert [path.name for path in (tmp_path / "x.zarr").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_folder_that_is_missing_or_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(FileNotFoundError):
+        statetree.save(tmp_path / "missing" / name, TREE)
+    with pytest.raises(OSError, match="got not a directory") as caught:
+        statetree.save(tmp_path / "file" / name, TREE)
+
+    assert isinstance(caught.value, statetree.StoreIOError)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_special_file_is_not_read() -> None:
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load("/dev/zero")
+
+    assert str(caught.value) == "expected a file or a folder, got a special file (in /dev/zero): give a file"
+
+
+# Files.
+
+
+TRUNCATED = {
+    "x.h5": ("CONTAINER_TRUNCATED", "expected {size} bytes, got {cut} (in superblock): " + DAMAGED),
+    "x.bson": (
+        "CONTAINER_TRUNCATED",
+        "expected a trailer document at the end of the file, got other bytes (in trailer): "
+        "the file is cut off or was added to: restore it from a copy",
+    ),
+    "x.zarr.zip": ("ZIP_FORM", "expected a zip file, got file is not a zip file (in {path}): " + DAMAGED),
+}
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+@pytest.mark.parametrize("part", [0.5, 0.99, 1])
+def test_a_cut_off_file_is_refused(name: str, part: float, tmp_path: Path) -> None:
+    path = tmp_path / name
+    statetree.save(path, {**TREE, "large": np.zeros(10_000)}, durable=False)
+    data = path.read_bytes()
+    cut = int(len(data) * part) if part < 1 else len(data) - 1
+    path.write_bytes(data[:cut])
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(path)
+
+    code, message = TRUNCATED[name]
+    assert (caught.value.error_class, caught.value.code) == ("malformed", code)
+    assert str(caught.value) == message.format(size=len(data), cut=cut, path=path)
+
+
+def test_a_zarr_folder_without_a_chunk_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    statetree.save(path, TREE, durable=False)
+    (chunk,) = path.glob("*/arrays/0-w/c*")
+    chunk.unlink()
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(path)
+
+    assert str(caught.value) == (
+        "expected every chunk of a non-empty array, got no chunk c.0 (in arrays/0-w): "
+        "a missing chunk never stands for zeros: restore the file from a copy"
+    )
+
+
+APPENDED = {
+    "x.h5": ("security", "POLYGLOT"),
+    "x.bson": ("malformed", "CONTAINER_TRUNCATED"),
+    "x.zarr.zip": ("security", "POLYGLOT"),
+}
+
+
+@pytest.mark.parametrize("name", APPENDED)
+@pytest.mark.parametrize("tail", [b"x", b"\0" * 100, b"PK\5\6" + b"\0" * 18])
+def test_bytes_behind_the_end_of_a_file_are_refused(name: str, tail: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    statetree.save(path, TREE, durable=False)
+    path.write_bytes(path.read_bytes() + tail)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(path)
+
+    assert caught.value.error_class in ("security", "malformed")
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.bson", "x.zarr.zip"])
+def test_bytes_before_the_beginning_of_a_file_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    statetree.save(path, TREE, durable=False)
+    path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
+
+    with pytest.raises(StateTreeError):
+        statetree.load(path)
+
+
+def patch(path: Path, old: bytes, new: bytes) -> None:
+    """Replace the first `old` in a file, or in the only file of a folder that has it."""
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    (found,) = [file for file in files if old in file.read_bytes()]
+    found.write_bytes(found.read_bytes().replace(old, new, 1))
+
+
+MAGIC = b"\x89statetree\r\n\x1a\n\0\0"
+VERSION_PLACES = {
+    "x.h5": (MAGIC + b"\1\0", MAGIC + b"\2\0", "version 2 (in header)"),
+    "x.bson": (b"\x02statetree\0\4\0\0\x001.0", b"\x02statetree\0\4\0\0\x002.0", "version '2.0' (in header)"),
+    "x.zarr": (b'"version":"1.0"', b'"version":"2.0"', "version 2.0 (in zarr.json)"),
+    "x.zarr.zip": (b'"version":"1.0"', b'"version":"2.0"', "version 2.0 (in zarr.json)"),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_of_a_newer_major_version_is_unsupported(name: str, tmp_path: Path) -> None:
+    old, new, found = VERSION_PLACES[name]
+    statetree.save(tmp_path / name, TREE, durable=False)
+    patch(tmp_path / name, old, new)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / name)
+
+    assert (caught.value.error_class, caught.value.code) == ("unsupported", "VERSION_MAJOR")
+    assert str(caught.value) == f"expected format version 1, got {found}: {NEWER}"
+
+
+def write(path: Path, manifest: bytes, info: bytes = b'{"time":"","user":{"dict":[]},"writer":""}') -> None:
+    """Write a container without arrays that holds any two texts."""
+    writer = find_backend(BACKENDS[path.name]).writer(path, WriteOptions(durable=False))
+    writer.create([])
+    writer.commit(manifest, info, {})
+
+
+def manifest(version: str = "1.0", features: str = "", tree: str = '{"dict":["a",1]}') -> bytes:
+    return (
+        f'{{"algorithm":"xxh3-128","arrays":[],"features":[{features}],"statetree":"{version}","tree":{tree}}}'
+    ).encode()
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_newer_minor_version_without_new_features_is_read(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name, manifest("1.99"))
+
+    assert statetree.difference(statetree.load(tmp_path / name), {"a": 1}) is None
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (manifest("2.0"), f"expected format version 1, got version 2.0 (in manifest): {NEWER}"),
+        (
+            manifest("1.99", '"ragged"'),
+            f"expected features that this reader knows (none so far), got 'ragged' (in manifest): {NEWER}",
+        ),
+        (
+            manifest(tree='{"dict":["a",{"float":"1.5"}]}'),
+            f"expected 16 lower-case hexadecimal digits, got '1.5' (at /a): {CONFORMING}",
+        ),
+        (manifest() + b" ", None),
+        (b"", None),
+        (b"\xff", None),
+    ],
+)
+def test_a_container_is_refused_for_its_manifest(name: str, text: bytes, message: str | None, tmp_path: Path) -> None:
+    write(tmp_path / name, text)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / name)
+
+    assert message is None or str(caught.value) == message
+    assert statetree.validate(tmp_path / name).problems == caught.value.problems
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{}",
+        b"[]",
+        b'{"time":"","user":{"dict":[]}}',
+        b'{"time":"","user":{"list":[]},"writer":""}',
+        b'{"time":0,"user":{"dict":[]},"writer":""}',
+        b'{"time":"","user":{"dict":["a",{"array":0}]},"writer":""}',
+        b'{"time":"","user":{"dict":[]},"writer":"","x":1}',
+    ],
+)
+def test_a_container_is_refused_for_its_info_text(name: str, text: bytes, tmp_path: Path) -> None:
+    write(tmp_path / name, manifest(), text)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / name)
+
+    assert caught.value.error_class in ("malformed", "invalid")
+
+
+def test_m36_a_text_without_its_recorded_digest_is_refused(tmp_path: Path) -> None:
+    for name in CONTAINERS:
+        for old, new, code in (
+            (b'"epoch"', b'"epoXh"', "MANIFEST_DIGEST"),
+            (b'"runid"', b'"ruXid"', "INFO_DIGEST"),
+            (TREE["w"].tobytes(), TREE["w"].tobytes()[::-1], "DIGEST"),
+        ):
+            path = tmp_path / name
+            statetree.save(path, TREE, info={"runid": 1}, durable=False)
+            patch(path, old, new)
+
+            with pytest.raises(statetree.IntegrityError) as caught:
+                statetree.load(path)
+
+            assert caught.value.code == code
+            assert [problem.code for problem in statetree.validate(path).problems] == [code]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 10_000, b"\x89HDF\r\n\x1a\n", b"PK\3\4", b"\x16\0\0\0"])
+def test_any_other_file_is_refused_as_foreign(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / name)
+
+    assert caught.value.error_class in ("unsupported", "malformed")
+
+
+def test_any_other_folder_is_refused_as_foreign(tmp_path: Path) -> None:
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr" / "notes.txt").write_bytes(b"")
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(tmp_path / "x.zarr")
+
+    assert (caught.value.error_class, caught.value.code) == ("unsupported", "NOT_STATETREE")

@@ -101,7 +101,7 @@ def choose_backend(path: Path, backend: str | None) -> Backend:
         if by_suffix not in (None, backend) and chosen.suffixes:
             warnings.warn(
                 f"backend {backend!r} was asked for and is used, though {path.name!r} looks like {by_suffix!r}",
-                stacklevel=4,
+                stacklevel=3,
             )
         return chosen
     if by_suffix is not None:
@@ -132,10 +132,9 @@ def _configured(folder: Path) -> str | None:
         file = place / "pyproject.toml"
         if file.is_file():
             try:
-                table = tomllib.loads(file.read_text("utf-8"))
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+                name = tomllib.loads(file.read_text("utf-8"))["tool"]["statetree"]["backend"]
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
                 return None
-            name = table.get("tool", {}).get("statetree", {}).get("backend")
             return name if isinstance(name, str) else None
     return None
 

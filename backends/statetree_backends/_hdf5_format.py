@@ -156,16 +156,19 @@ def dataset_header(dtype: str, shape: tuple[int, ...], address: int, size: int) 
     return struct.pack("<BxHII4x", 1, 4 + len(attributes), 1, len(body)) + body
 
 
+_FILTER = struct.Struct("<HHHH8sI4x")
+"""Number, bytes of the name, flags (0: mandatory), count of parameters; the name; one parameter."""
+
+
 def chunked_header(dtype: str, shape: tuple[int, ...], rows: int, tree: int) -> bytes:
     """Return the object header of a dataset in shuffled and deflated chunks of `rows` rows; its B-tree is at `tree`."""
     head, attributes = _around(dtype, shape)
     itemsize = BY_NAME[dtype].itemsize
     layout = struct.pack(f"<BBBQ{len(shape) + 1}I", 3, 2, len(shape) + 1, tree, rows, *shape[1:], itemsize)
-    filters = b""
-    if itemsize > 1:
-        filters += struct.pack("<HHHHII", 2, 0, 0, 1, itemsize, 0)
-    filters += struct.pack("<HHHHII", 1, 0, 0, 1, 5, 0)
-    pipeline = struct.pack("<BB6x", 1, 2 if itemsize > 1 else 1) + filters
+    # Names are optional here, but copying tools write them and then need the room that they take.
+    filters = [_FILTER.pack(2, 8, 0, 1, b"shuffle", itemsize)] if itemsize > 1 else []
+    filters.append(_FILTER.pack(1, 8, 0, 1, b"deflate", 5))
+    pipeline = struct.pack("<BB6x", 1, len(filters)) + b"".join(filters)
     body = head + _message(0x08, layout) + _message(0x0B, pipeline) + b"".join(attributes)
     return struct.pack("<BxHII4x", 1, 5 + len(attributes), 1, len(body)) + body
 

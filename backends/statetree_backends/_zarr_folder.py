@@ -1,24 +1,83 @@
-"""Zarr in a folder: generations, the commit, and removing what nobody uses. Source: spec section 7.4."""
+"""Zarr in a folder: generations, the commit, and removing what nobody uses. Source: spec section 7.4.
+
+Locks: whoever writes or reads a generation holds a shared lock on its folder. A save that cleans up takes an exclusive
+one, and then asks the root once more: a generation that nobody holds, and that the root does not name, never will be
+named again. A reader asks the root again once it holds its lock, a writer looks whether its folder is still there.
+"""
 
 import re
 import secrets
-from collections.abc import Sequence
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from statetree import files
-from statetree.errors import StateTreeError, fail
+from statetree.errors import MissingFileError, StateTreeError, fail, shown
 from statetree.files import Folder, MappedFile, NewPart, io_errors
+from statetree_backends._zarr_metadata import Root, parse_root
 
-__all__ = ["GENERATION", "FolderFiles", "FolderTarget", "is_generation"]
+__all__ = ["FolderFiles", "FolderTarget", "is_generation", "open_generation", "read_root"]
 
 ROOT = "zarr.json"
-GENERATION = re.compile(r"[0-9a-f]{16}")
+ROOT_LIMIT = 1 << 20
+"""Bytes of the metadata of a root that are read at most."""
+_GENERATION = re.compile(r"[0-9a-f]{16}")
+_PARTS = {ROOT, "manifest", "info", "blocks", "arrays", "packs"}
+_MAPPED_ABOVE = 64 << 10
+"""Smaller files are copied, so that there are never more mappings than the system allows."""
+_TRIES, _PAUSE = 200, 0.01
+_DAMAGED = "the folder is damaged: restore it from a copy"
 
 
 def is_generation(name: str) -> bool:
     """Whether a name is that of a generation."""
-    return GENERATION.fullmatch(name) is not None
+    return _GENERATION.fullmatch(name) is not None
+
+
+def read_root(path: Path) -> bytes:
+    """Return the root's metadata; a link is not followed.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    with io_errors(path, "read a folder"):
+        folder = Folder(path, files.open_folder(path))
+    try:
+        file = folder.file(ROOT)
+    finally:
+        folder.close()
+    try:
+        if file.size > ROOT_LIMIT:
+            fail("Z_METADATA", f"at most {ROOT_LIMIT} bytes", str(file.size), place=ROOT, remedy=_DAMAGED)
+        return file.read(0, file.size)
+    finally:
+        file.close()
+
+
+def _committed(path: Path) -> str | None:
+    """Return the generation that the root names, None if there is no root.
+
+    Raises:
+        StateTreeError: the root cannot be read, or is not ours.
+    """
+    try:
+        return parse_root(read_root(path), ROOT).generation
+    except MissingFileError:
+        return None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder has nothing but what a generation has, whole or not; its metadata comes first and goes last."""
+    names = {name for name, _ in files.list_folder(path)}
+    return not names or (ROOT in names and names <= _PARTS)
+
+
+def _remove(path: Path) -> None:
+    for name, folder in files.list_folder(path):
+        if folder:
+            files.remove_folder(path / name)
+    files.remove_folder(path)
 
 
 class FolderTarget:
@@ -37,10 +96,9 @@ class FolderTarget:
         self._made: list[Path] = []
         self._lock: int | None = None
         self._open: NewPart | None = None
-        self.generation = secrets.token_hex(8)
+        self._made_root = self._committing = False
+        self.generation = ""
         """Name of the generation."""
-        self._base = path / self.generation
-        self._made_root = False
         try:
             with io_errors(path, "save a folder"):
                 self._begin()
@@ -49,28 +107,47 @@ class FolderTarget:
             raise
 
     def _begin(self) -> None:
-        if not files.exists(self._path):
-            files.make_folder(self._path)
-            self._made_root = True
-        elif not files.is_folder(self._path):
-            fail("USAGE", "a folder, or a new name", "a file", place=str(self._path), remedy="give another path")
-        else:
+        if files.exists(self._path):
+            if not files.is_folder(self._path):
+                fail("USAGE", "a folder, or a new name", "a file", place=str(self._path), remedy="give another path")
             self._check_ours()
-        files.make_folder(self._base)
-        self._made.append(self._base)
-        self._lock = files.lock_folder(self._base, exclusive=True)
+        else:
+            with suppress(FileExistsError):
+                files.make_folder(self._path)
+                self._made_root = True
+        while self._lock is None:
+            self.generation = secrets.token_hex(8)
+            self._base = self._path / self.generation
+            files.make_folder(self._base)
+            self._made = [self._base]
+            # Another save may take the new folder for one that a killed save left, and remove it before it is locked.
+            with suppress(FileNotFoundError):
+                self._lock = files.lock_folder(self._base, exclusive=False)
+            if self._lock is not None and not files.is_still_at(self._lock, self._base):
+                self._unlock()
 
     def _check_ours(self) -> None:
         for name, folder in files.list_folder(self._path):
-            ours = is_generation(name) if folder else name == ROOT or name.endswith(files.SUFFIX)
+            if name == ROOT and not folder:
+                ours = self._root_is_ours()
+            elif folder:
+                ours = is_generation(name) and _is_ours(self._path / name)
+            else:
+                ours = name.endswith(files.SUFFIX)
             if not ours:
                 fail(
                     "USAGE",
                     "an empty folder, or a state tree",
-                    f"a folder that holds {name!r}"[:120],
+                    f"a folder that holds {shown(repr(name))}",
                     place=str(self._path),
                     remedy="give another path; what is not a state tree is never replaced",
                 )
+
+    def _root_is_ours(self) -> bool:
+        try:
+            return _committed(self._path) is not None
+        except StateTreeError:
+            return False
 
     def folder(self, name: str) -> None:
         """Make a folder of the generation."""
@@ -81,12 +158,12 @@ class FolderTarget:
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a whole file; its folders were made before."""
-        self.begin(name, 0)
+        self.begin(name, len(data))
         self.append(data)
         self.end()
 
     def begin(self, name: str, size: int) -> None:
-        """Begin a file of `size` bytes (0 if unknown)."""
+        """Begin a file of `size` bytes."""
         with io_errors(self._path, "save a folder"):
             self._open = NewPart(self._base / name, size)
 
@@ -105,79 +182,87 @@ class FolderTarget:
     def commit(self, root: bytes) -> None:
         """Make the generation the one that counts, by replacing the root's metadata."""
         if self._durable:
-            for path in reversed(self._made):
+            for path in (*reversed(self._made), self._path, *([self._path.parent] if self._made_root else [])):
                 files.sync_folder(path)
+        self._committing = True
         files.replace_file(self._path / ROOT, root, durable=self._durable)
-        self._made_root = False
+        self._made, self._made_root = [], False
         self._unlock()
-        self._made = []
-        if self._durable:
-            with suppress(StateTreeError):
-                files.sync_folder(self._path.parent)
-        self._remove_others()
+        with suppress(OSError, StateTreeError):
+            self._remove_others()
 
     def _remove_others(self) -> None:
         """Remove generations that no reader and no writer holds; what cannot be removed waits for the next save."""
-        with suppress(OSError):
-            for name, folder in files.list_folder(self._path):
-                if folder and is_generation(name) and name != self.generation:
-                    with suppress(OSError):
-                        lock = files.lock_folder(self._path / name, exclusive=True)
-                        if lock is not None:
-                            files.remove_folder(self._path / name)
-                            files.close(lock)
+        for name, folder in files.list_folder(self._path):
+            if not folder or not is_generation(name) or name == self.generation:
+                continue
+            lock = files.lock_folder(self._path / name, exclusive=True)
+            if lock is None:
+                continue
+            try:
+                if _committed(self._path) != name and _is_ours(self._path / name):
+                    _remove(self._path / name)
+            finally:
+                files.close(lock)
 
     def _unlock(self) -> None:
         if self._lock is not None:
-            files.close(self._lock)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            with suppress(OSError):
+                files.close(lock)
 
     def discard(self) -> None:
-        """Remove the generation, and the root folder if this save made it."""
+        """Remove the generation, and the root folder if this save made it; not if it was committed after all."""
         if self._open is not None:
             with suppress(OSError):
                 self._open.close()
-        if self._made:
-            files.remove_folder(self._base)
-            self._made = []
-        with suppress(OSError):
-            self._unlock()
-        if self._made_root:
-            self._made_root = False
-            files.remove_folder(self._path)
+        if self._made and not (self._committing and self._may_be_committed()):
+            with suppress(OSError):
+                _remove(self._base)
+            if self._made_root:
+                files.remove_empty_folder(self._path)
+        self._made, self._made_root = [], False
+        self._unlock()
+
+    def _may_be_committed(self) -> bool:
+        try:
+            return _committed(self._path) == self.generation
+        except StateTreeError:
+            return True
 
 
 class FolderFiles:
-    """The files of one generation, open for reading; a shared lock keeps it from being removed meanwhile."""
+    """The files of one generation, open for reading; a shared lock keeps it from being removed meanwhile.
 
-    def __init__(self, path: Path, generation: str) -> None:
-        base = path / generation
-        with io_errors(base, "read a folder"):
-            fd = files.lock_folder(base, exclusive=False)
-        if fd is None:
-            fail(
-                "UNCOMMITTED", "a finished save", "one that is being replaced", place=str(path), remedy="open it again"
-            )
-        self._folder = Folder(base, fd)
+    Args:
+        path: the folder of the generation.
+        fd: its descriptor, which holds the lock; closed by `close`.
+    """
 
-    def _file(self, parts: Sequence[str]) -> MappedFile:
-        return self._folder.file(*parts)
+    def __init__(self, path: Path, fd: int) -> None:
+        self._folder = Folder(path, fd)
 
-    def read(self, name: str, limit: int) -> bytes:
-        """Return a whole file of at most `limit` bytes."""
-        file = self._file(name.split("/"))
+    def read(self, name: str, limit: int, code: str = "Z_METADATA") -> bytes:
+        """Return a whole file; one of more than `limit` bytes is refused with `code`.
+
+        Raises:
+            MissingFileError: there is none.
+        """
+        file = self._folder.file(*name.split("/"))
         try:
             if file.size > limit:
-                fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(file.size), place=name, remedy="raise limits=")
+                fail(code, f"at most {limit} bytes", str(file.size), place=name, remedy=_DAMAGED)
             return file.read(0, file.size)
         finally:
             file.close()
 
     def view(self, name: str) -> memoryview:
-        """Return a whole file mapped; the mapping outlives this object."""
-        file = self._file(name.split("/"))
+        """Return a whole file, mapped if it is large; the mapping outlives this object."""
+        file: MappedFile = self._folder.file(*name.split("/"))
         try:
-            return file.view(0, file.size) if file.size else memoryview(b"")
+            if file.size < _MAPPED_ABOVE:
+                return memoryview(file.read(0, file.size))
+            return file.view(0, file.size)
         finally:
             file.close()
 
@@ -188,3 +273,50 @@ class FolderFiles:
     def close(self) -> None:
         """Release the generation."""
         self._folder.close()
+
+
+def open_generation(path: Path) -> tuple[Root, FolderFiles]:
+    """Return what the root says, and the files of the generation that it names.
+
+    Raises:
+        IntegrityError: no save was finished here, or the generation is gone.
+        StoreIOError: others keep it locked.
+    """
+    gone: Root | None = None
+    for _ in range(_TRIES):
+        try:
+            root = parse_root(read_root(path), ROOT)
+        except MissingFileError:
+            _uncommitted(path, "a finished save", "one that never ended", "saving here again is safe")
+        place = path / root.generation
+        try:
+            fd = _lock(place)
+        except MissingFileError:
+            if gone == root:
+                _uncommitted(place, "the generation that the root names", "none", _DAMAGED)
+            gone = root
+            continue
+        if fd is None:
+            time.sleep(_PAUSE)
+            continue
+        found = FolderFiles(place, fd)
+        try:
+            if parse_root(read_root(path), ROOT) == root:
+                return root, found
+        except BaseException:
+            found.close()
+            raise
+        found.close()
+    fail("CONTAINER_LOCKED", "a folder that is not being replaced", "one that is", place=str(path), remedy="try again")
+
+
+def _lock(place: Path) -> int | None:
+    with io_errors(place, "read a folder"):
+        try:
+            return files.lock_folder(place, exclusive=False)
+        except NotADirectoryError:
+            fail("FS_LINK", "a folder of this folder", "a link", place=place.name, remedy="links are never followed")
+
+
+def _uncommitted(place: Path, expected: str, found: str, remedy: str) -> NoReturn:
+    fail("UNCOMMITTED", expected, found, place=str(place), remedy=remedy)

@@ -1,259 +1,219 @@
 """Zarr in a zip file: stored entries, one generation. Source: spec section 7.4."""
 
-import io
 import re
 import secrets
-import stat
 import struct
-import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
 
-from statetree.errors import StateTreeError, fail, shown
+from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile, NewFile
+from statetree_backends._zarr_metadata import Root, parse_root
+from statetree_backends._zip_directory import (
+    CENTRAL,
+    END,
+    END64,
+    LOCAL,
+    LOCATOR,
+    MAX16,
+    MAX32,
+    Entry,
+    find_end,
+    payload,
+    read_directory,
+)
 
-__all__ = ["ZipFiles", "ZipTarget", "begins_like_ours", "root_of"]
+__all__ = ["ZipFiles", "ZipTarget", "is_our_zip"]
 
+ROOT = "zarr.json"
+ROOT_LIMIT = 1 << 20
 _DAMAGED = "the file is damaged: restore it from a copy"
 _ALIGN = 64
-
-
-class _Stream(io.RawIOBase):
-    """The position that zipfile needs, over a new file."""
-
-    def __init__(self, file: NewFile) -> None:
-        self._file = file
-        self._at = self.end = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (self._at if whence == 1 else self.end if whence == 2 else 0)
-        return self._at
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self._file.write(self._at, view)
-        self._at += len(view)
-        self.end = max(self.end, self._at)
-        return len(view)
+_DATE = 0x21
+"""1980-01-01, so that the same tree and generation give the same bytes."""
+_MODE = 0o100644 << 16
+_PAD = struct.Struct("<3H")
+_PAD_ID = 0xD935
+"""The extra field by which zipalign and its like align payloads: the alignment, then zeros."""
+_JOINED = 16 << 10
+_SEARCHED = 64 << 20
 
 
 class ZipTarget:
-    """A zip file being written."""
+    """A zip file being written.
 
-    packs = False
+    Args:
+        path: its final place.
+        size: bytes to reserve, 0 if unknown.
+        durable: whether it reaches the disk before the commit.
+    """
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path, size: int, *, durable: bool) -> None:
         self.generation = secrets.token_hex(8)
         """Name of the generation."""
         self._durable = durable
-        self._file = NewFile(path)
-        self._stream = _Stream(self._file)
-        self._zip = zipfile.ZipFile(self._stream, "w")
-        self._entry: Any = None
+        self._file = NewFile(path, size)
+        self._at = 0
+        self._directory: list[bytes] = []
+        self._name = b""
+        self._header = self._size = self._crc = 0
 
     def folder(self, name: str) -> None:
         """Zip files need no folders."""
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a whole entry of the generation."""
-        self.begin(name, len(data))
-        self.append(data)
-        self.end()
+        self._put(f"{self.generation}/{name}", data)
+
+    def _put(self, name: str, data: bytes | memoryview) -> None:
+        head = self._enter(name, len(data), zlib.crc32(data))
+        if len(data) <= _JOINED:
+            self._file.write(self._at, head + data)
+        else:
+            self._file.write(self._at, head)
+            self._file.write(self._at + len(head), data)
+        self._at += len(head) + len(data)
 
     def begin(self, name: str, size: int) -> None:
         """Begin an entry of `size` bytes."""
-        self._begin(f"{self.generation}/{name}", size)
-
-    def _begin(self, name: str, size: int) -> None:
-        entry = zipfile.ZipInfo(name)  # dated 1980, so that equal trees differ in the generation only
-        entry.external_attr = 0o644 << 16
-        large = size >= zipfile.ZIP64_LIMIT
-        header = 30 + len(name.encode()) + (20 if large else 0) + 4
-        pad = -(self._stream.end + header) % _ALIGN
-        # An extra field of zeros puts the bytes of the entry where memory can map them aligned.
-        entry.extra = struct.pack("<HH", 0xD935, pad) + bytes(pad)
-        self._entry = self._zip.open(entry, "w", force_zip64=large)
+        self._name, self._header, self._size, self._crc = f"{self.generation}/{name}".encode(), self._at, size, 0
+        self._at += len(_local(self._name, self._at, size, 0))
 
     def append(self, data: bytes | memoryview) -> None:
         """Append to the entry begun last."""
-        self._entry.write(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self._file.write(self._at, data)
+        self._at += len(data)
 
     def end(self) -> None:
-        """Finish the entry begun last."""
-        self._entry.close()
+        """Finish the entry begun last: its header, which holds its checksum, is written now."""
+        at, self._at = self._at, self._header
+        self._file.write(self._at, self._enter(self._name.decode(), self._size, self._crc))
+        self._at = at
+
+    def _enter(self, name: str, size: int, crc: int) -> bytes:
+        """Enter an entry into the directory and return its local header."""
+        raw = name.encode()
+        wide = [value for value in (size, size, self._at) if value >= MAX32]
+        extra = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
+        small, at = min(size, MAX32), min(self._at, MAX32)
+        need = 45 if wide else 10
+        lengths = len(raw), len(extra), 0
+        row = CENTRAL.pack(b"PK\1\2", 3 << 8 | need, need, 0, 0, 0, _DATE, crc, small, small, *lengths, 0, 0, _MODE, at)
+        self._directory.append(row + raw + extra)
+        return _local(raw, self._at, size, crc)
 
     def commit(self, root: bytes) -> None:
         """Write the root's metadata and the directory, and make the file visible."""
-        self._begin("zarr.json", len(root))
-        self.append(root)
-        self.end()
-        self._zip.close()
-        self._file.truncate(self._stream.end)
+        self._put(ROOT, root)
+        directory = b"".join(self._directory)
+        count, size, start = len(self._directory), len(directory), self._at
+        end = b""
+        if count >= MAX16 or start >= MAX32 or size >= MAX32:
+            end = END64.pack(b"PK\6\6", END64.size - 12, 3 << 8 | 45, 45, 0, 0, count, count, size, start)
+            end += LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
+        few = min(count, MAX16)
+        end += END.pack(b"PK\5\6", 0, 0, few, few, min(size, MAX32), min(start, MAX32), 0)
+        self._file.write(start, directory + end)
+        self._file.truncate(start + size + len(end))
         self._file.commit(durable=self._durable)
 
     def discard(self) -> None:
         """Remove the temporary file."""
-        self._zip._didModify = False  # type: ignore[attr-defined] # else its destructor would write the directory
-        self._zip.fp = None
         self._file.discard()
 
 
-def _entries(file: MappedFile) -> dict[str, tuple[int, int]]:
-    """Return name → (offset, size) of the entries of a zip file, each of which was looked at.
-
-    Raises:
-        StateTreeError: the zip is damaged, or holds what no writer of ours writes.
-    """
-    stream = io.BytesIO(file.read(0, file.size)) if file.size < 1 << 16 else _Reader(file)
-    try:
-        archive = zipfile.ZipFile(stream)
-        infos = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, UnicodeDecodeError, OSError) as error:
-        fail("ZIP_FORM", "a zip file", shown(str(error)).lower(), place=str(file.path), remedy=_DAMAGED)
-    if archive.comment:
-        fail("POLYGLOT", "a zip file without a comment", "one with a comment", place=str(file.path), remedy=_DAMAGED)
-    if file.read(max(0, file.size - 22), 4) != b"PK\5\6":
-        fail("POLYGLOT", "a zip file to its last byte", "bytes behind it", place=str(file.path), remedy=_DAMAGED)
-    out: dict[str, tuple[int, int]] = {}
-    end = 0
-    for info in infos:
-        _check(info, out)
-        offset = _payload(file, info)
-        out[info.filename] = offset, info.file_size
-        end = max(end, offset + info.file_size)
-    first = min((info.header_offset for info in infos), default=0)
-    if first or end > archive.start_dir:
-        fail(
-            "POLYGLOT",
-            "a zip file from its first byte on",
-            f"bytes before {first}",
-            place=str(file.path),
-            remedy=_DAMAGED,
-        )
-    return out
+def _local(name: bytes, at: int, size: int, crc: int) -> bytes:
+    """Return the local header of an entry at file offset `at`, whose bytes then begin at a multiple of 64."""
+    wide = size >= MAX32
+    extra = struct.pack("<HHQQ", 1, 16, size, size) if wide else b""
+    pad = -(at + LOCAL.size + len(name) + len(extra) + _PAD.size) % _ALIGN
+    extra += _PAD.pack(_PAD_ID, 2 + pad, _ALIGN) + bytes(pad)
+    small = MAX32 if wide else size
+    head = LOCAL.pack(b"PK\3\4", 45 if wide else 10, 0, 0, 0, _DATE, crc, small, small, len(name), len(extra))
+    return head + name + extra
 
 
-def _check(info: zipfile.ZipInfo, known: dict[str, Any]) -> None:
-    name = info.orig_filename
-    place = shown(name)
-    if info.filename in known:
-        fail("ZIP_DUPLICATE", "unique names", f"{place!r} twice", place=place, remedy=_DAMAGED)
-    if name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/") or name != info.filename:
-        fail(
-            "ZIP_PATH", "names inside of the zip", repr(place), place=place, remedy="names out of the file are refused"
-        )
-    if info.flag_bits & 0x1:
-        fail("ZIP_ENCRYPTED", "plain entries", "an encrypted one", place=place, remedy="decrypt it first")
-    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        fail("ZIP_FORM", "stored entries", "a compressed one", place=place, remedy="write it with a conforming writer")
-    mode = info.external_attr >> 16
-    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        fail("FS_LINK", "files", "a link or special file", place=place, remedy="links are never followed")
-
-
-def _payload(file: MappedFile, info: zipfile.ZipInfo) -> int:
-    """Return the offset of an entry's bytes."""
-    header = file.read(info.header_offset, 30)
-    name = info.orig_filename.encode()
-    if len(header) == 30 and header[:4] == b"PK\3\4":
-        named, extra = struct.unpack("<HH", header[26:30])
-        offset = info.header_offset + 30 + named + extra
-        if file.read(info.header_offset + 30, named) == name and offset + info.file_size <= file.size:
-            return int(offset)
-    fail(
-        "ZIP_FORM",
-        "a local header that agrees with the directory",
-        "another",
-        place=shown(info.filename),
-        remedy=_DAMAGED,
-    )
-
-
-class _Reader(io.RawIOBase):
-    """What zipfile needs of a file to read its directory."""
-
-    def __init__(self, file: MappedFile) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
+def is_our_zip(path: Path, head: bytes) -> bool:
+    """Whether a zip file begins with a generation, or has the root's metadata with our attribute. Never raises."""
+    if re.match(rb"PK\x03\x04.{26}[0-9a-f]{16}/", head, re.DOTALL):
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (self._at if whence == 1 else self._file.size if whence == 2 else 0)
-        if self._at < 0:
-            raise OSError("a position before the file")
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self._at, self._file.size - self._at if size < 0 else size)
-        self._at += len(data)
-        return data
-
-
-def begins_like_ours(head: bytes) -> bool:
-    """Whether a zip file begins with an entry of a generation, as ours do, even if its directory is lost."""
-    return re.fullmatch(rb"PK\x03\x04.{26}[0-9a-f]{16}/", head[:47], re.DOTALL) is not None
-
-
-def root_of(path: Path) -> bytes | None:
-    """Return `zarr.json` of the root of a zip file, None if it is no zip or has none. Never raises."""
     try:
-        files = ZipFiles(path, "")
+        file = MappedFile(path)
     except StateTreeError:
-        return None
+        return False
     try:
-        return files.read("zarr.json", 1 << 20)
-    except StateTreeError:
-        return None
+        return _has_our_root(file)
+    except (StateTreeError, struct.error, ValueError, OverflowError):
+        return False
     finally:
-        files.close()
+        file.close()
+
+
+def _has_our_root(file: MappedFile) -> bool:
+    """Look for the root's metadata without judging the rest, which is the reader's task."""
+    at = find_end(file)
+    if at < 0:
+        return False
+    _, _, _, _, _, size, start, _ = END.unpack(file.read(at, END.size))
+    record = file.read(max(0, at - LOCATOR.size - END64.size), END64.size)
+    if record[:4] == b"PK\6\6":
+        at -= LOCATOR.size + END64.size
+        size, start = END64.unpack(record)[8:]
+    shift = at - size - start
+    data = file.read(max(0, at - size), min(size, _SEARCHED))
+    found = re.search(rb"PK\x01\x02.{24}\x09\x00.{16}zarr\.json", data, re.DOTALL)
+    if found is None:
+        return False
+    header = CENTRAL.unpack_from(data, found.start())[16] + shift
+    return b'"statetree"' in file.read(max(0, header), ROOT_LIMIT)
 
 
 class ZipFiles:
-    """The entries of one generation, open for reading."""
+    """The entries of a zip file, open for reading; `root` says which generation counts."""
 
-    def __init__(self, path: Path, generation: str) -> None:
-        self._prefix = f"{generation}/" if generation else ""
+    def __init__(self, path: Path) -> None:
         self._file = MappedFile(path)
         try:
-            self._entries = _entries(self._file)
+            self._entries = read_directory(self._file)
+            self.root = self._root()
+            """What the root's metadata says."""
         except BaseException:
             self._file.close()
             raise
+        self._prefix = f"{self.root.generation}/"
 
-    def _find(self, name: str) -> tuple[int, int]:
-        found = self._entries.get(self._prefix + name)
+    def _root(self) -> Root:
+        self._prefix = ""
+        if ROOT.encode() not in self._entries:
+            found = "one that never ended" if self._entries else "an empty zip file"
+            fail("UNCOMMITTED", "a finished save", found, place=ROOT, remedy=_DAMAGED)
+        root = parse_root(self.read(ROOT, ROOT_LIMIT), ROOT)
+        if f"{root.generation}/{ROOT}".encode() not in self._entries:
+            fail("UNCOMMITTED", "the generation that the root names", "none", place=root.generation, remedy=_DAMAGED)
+        return root
+
+    def _find(self, name: str) -> Entry:
+        found = self._entries.get((self._prefix + name).encode())
         if found is None:
             fail("NOT_FOUND", "an entry", "none", place=name, remedy=_DAMAGED)
         return found
 
-    def read(self, name: str, limit: int) -> bytes:
-        """Return a whole entry of at most `limit` bytes."""
-        offset, size = self._find(name)
-        if size > limit:
-            fail("LIMIT_MANIFEST", f"at most {limit} bytes", str(size), place=name, remedy="raise limits=")
-        return self._file.read(offset, size)
+    def read(self, name: str, limit: int, code: str = "Z_METADATA") -> bytes:
+        """Return a whole entry; one of more than `limit` bytes is refused with `code`.
+
+        Raises:
+            MissingFileError: there is none.
+        """
+        entry = self._find(name)
+        if entry.size > limit:
+            fail(code, f"at most {limit} bytes", str(entry.size), place=name, remedy=_DAMAGED)
+        return self._file.read(payload(self._file, entry), entry.size)
 
     def view(self, name: str) -> memoryview:
         """Return a whole entry mapped."""
-        offset, size = self._find(name)
-        return self._file.view(offset, size) if size else memoryview(b"")
+        entry = self._find(name)
+        return self._file.view(payload(self._file, entry), entry.size) if entry.size else memoryview(b"")
 
     def stored_bytes(self) -> int:
         """Return the size of the zip file."""

@@ -483,17 +483,20 @@ TRUNCATED = {
         "expected a trailer document at the end of the file, got other bytes (in trailer): "
         "the file is cut off or was added to: restore it from a copy",
     ),
-    "x.zarr.zip": ("ZIP_FORM", "expected a zip file, got file is not a zip file (in {path}): " + DAMAGED),
+    "x.zarr.zip": (
+        "CONTAINER_TRUNCATED",
+        "expected the directory of a zip file at its end, got other bytes (in {path}): " + DAMAGED,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
-@pytest.mark.parametrize("part", [0.5, 0.99, 1])
+@pytest.mark.parametrize("part", [0.5, 0.99])
 def test_a_cut_off_file_is_refused(name: str, part: float, tmp_path: Path) -> None:
     path = tmp_path / name
     statetree.save(path, {**TREE, "large": np.zeros(10_000)}, durable=False)
     data = path.read_bytes()
-    cut = int(len(data) * part) if part < 1 else len(data) - 1
+    cut = int(len(data) * part)
     path.write_bytes(data[:cut])
 
     with pytest.raises(StateTreeError) as caught:
@@ -502,6 +505,21 @@ def test_a_cut_off_file_is_refused(name: str, part: float, tmp_path: Path) -> No
     code, message = TRUNCATED[name]
     assert (caught.value.error_class, caught.value.code) == ("malformed", code)
     assert str(caught.value) == message.format(size=len(data), cut=cut, path=path)
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+def test_a_file_cut_anywhere_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    statetree.save(path, TREE, durable=False)
+    data = path.read_bytes()
+
+    for cut in (*range(0, len(data), 97), *range(len(data) - 40, len(data))):
+        path.write_bytes(data[:cut])
+
+        with pytest.raises(StateTreeError) as caught:
+            statetree.load(path)
+
+        assert caught.value.error_class in ("unsupported", "malformed", "security", "integrity")
 
 
 def test_a_zarr_folder_without_a_chunk_is_refused(tmp_path: Path) -> None:
@@ -514,8 +532,7 @@ def test_a_zarr_folder_without_a_chunk_is_refused(tmp_path: Path) -> None:
         statetree.load(path)
 
     assert str(caught.value) == (
-        "expected every chunk of a non-empty array, got no chunk c.0 (in arrays/0-w): "
-        "a missing chunk never stands for zeros: restore the file from a copy"
+        "expected a chunk, got none (in arrays/0-w/c.0): the container is damaged: restore it from a copy"
     )
 
 

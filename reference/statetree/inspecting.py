@@ -113,6 +113,11 @@ def _lines(node: Any, path: Path, first: dict[int, tuple[Path, LazyArray]]) -> I
         yield from _lines(child, (*path, key), first)
 
 
+def lines_of(tree: Any) -> tuple[Line, ...]:
+    """Return every node of an open file's tree in pre-order, the root first."""
+    return tuple(_lines(tree, (), {}))
+
+
 def children(node: Any) -> list[tuple[Any, Any]]:
     """Return the (key, node) pairs below a node."""
     if isinstance(node, dict | Record):

@@ -164,7 +164,7 @@ def test_threads_may_read_chunks_at_once(tmp_path: Path) -> None:
     with st.open(tmp_path / "a.h5") as file:
 
         def read(first: int) -> None:
-            for row in range(first, 600, 41):
+            for row in range(first, 600, 97):
                 if file["w"][row].tobytes() != BIG[row].tobytes() or file["v"][row].tobytes() != (-BIG[row]).tobytes():
                     wrong.append(row)
 

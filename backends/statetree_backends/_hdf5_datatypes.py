@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
-
 from statetree_backends._hdf5_format import FLOATS
 
 __all__ = ["check_datatype", "is_integer", "is_stored_as"]

@@ -14,11 +14,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from statetree.dtype import BY_NAME
 from statetree.errors import StateTreeError, fail, shown
 from statetree.files import MappedFile
 from statetree.store import ArraySpec
-
 from statetree_backends._hdf5_datatypes import check_datatype, is_integer
 from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored, Unpacker
 

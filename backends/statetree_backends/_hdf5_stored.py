@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+
 from statetree.errors import fail
 from statetree.files import MappedFile
 

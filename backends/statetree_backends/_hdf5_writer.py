@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from statetree.digest import hasher
 from statetree.dtype import BY_NAME
 from statetree.files import NewFile
 from statetree.store import ArraySpec, WriteOptions
-
 from statetree_backends._block import PARTS, Block, Part, pack_block
 from statetree_backends._chunks import Cutter, chunk_rows
 from statetree_backends._hdf5_format import chunk_tree, chunked_header, dataset_header, group, superblock

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from statetree.digest import block_count
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
-
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_library import Library

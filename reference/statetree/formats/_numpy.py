@@ -1,0 +1,34 @@
+"""NumPy's .npy files. Source: numpy.lib.format."""
+
+from statetree.formats._sample import Recognised, Sample
+from statetree.formats.pickles import importing, scan_all
+
+__all__ = ["OBJECT_REMEDY", "pickle_offset", "recognise_npy"]
+
+_MAGIC = b"\x93NUMPY"
+OBJECT_REMEDY = (
+    "pickles run code when opened and are refused for long-term storage; load it where you trust it, "
+    "and save arrays of numbers, or lists of what the objects are made of"
+)
+
+
+def pickle_offset(head: bytes) -> int:
+    """Return where the pickle of an object array begins, 0 for all other arrays and files."""
+    if not head.startswith(_MAGIC):
+        return 0
+    width = 2 if head[6:7] == b"\1" else 4
+    start = 8 + width
+    size = int.from_bytes(head[8:start], "little")
+    return start + size if b"'|O" in head[start : start + size] or b"'O'" in head[start : start + size] else 0
+
+
+def recognise_npy(sample: Sample) -> Recognised | None:
+    """Recognise a .npy file, and whether it holds objects."""
+    if not sample.head.startswith(_MAGIC):
+        return None
+    at = pickle_offset(sample.head)
+    if not at:
+        return Recognised("npy", "a NumPy .npy file", "statetree.save(path, numpy.load(…))")
+    imports = list(dict.fromkeys(name for seen in scan_all(sample.file, at) for name in seen.imports))
+    text = importing("a NumPy .npy file with objects, which are a pickle", imports)
+    return Recognised("npy", text, OBJECT_REMEDY, pickle=True)

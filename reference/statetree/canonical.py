@@ -57,12 +57,9 @@ def _explain(text: bytes, place: str) -> NoReturn:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(items)
         if len(value) != len(items):
-            names = [name for name, _ in items]
-            stop(
-                "JSON_DUPLICATE_KEY",
-                "unique member names",
-                f"{shown(next(n for n in names if names.count(n) > 1))!r} twice",
-            )
+            seen: set[str] = set()
+            twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            stop("JSON_DUPLICATE_KEY", "unique member names", f"{shown(twice)!r} twice")
         return value
 
     def number(digits: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from statetree import files
-from statetree.errors import MissingFileError, StateTreeError, fail, shown
+from statetree.errors import MissingFileError, StateTreeError, StoreIOError, fail, shown
 from statetree.files import Folder, MappedFile, NewPart, io_errors
 from statetree_backends._zarr_metadata import Root, parse_root
 
@@ -146,6 +146,8 @@ class FolderTarget:
     def _root_is_ours(self) -> bool:
         try:
             return _committed(self._path) is not None
+        except StoreIOError:
+            raise
         except StateTreeError:
             return False
 
@@ -216,9 +218,10 @@ class FolderTarget:
         if self._open is not None:
             with suppress(OSError):
                 self._open.close()
-        if self._made and not (self._committing and self._may_be_committed()):
-            with suppress(OSError):
-                _remove(self._base)
+        if not (self._committing and self._may_be_committed()):
+            if self._made:
+                with suppress(OSError):
+                    _remove(self._base)
             if self._made_root:
                 files.remove_empty_folder(self._path)
         self._made, self._made_root = [], False

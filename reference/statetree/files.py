@@ -42,6 +42,14 @@ _GAP = 4096
 _RESIDENT = 32 << 20
 
 
+_DURABLE = "make a save durable"
+_REMEDIES = {
+    "save a file": "check space and permissions; what was there before is unchanged",
+    "save a folder": "check space and permissions; what was there before is unchanged",
+    _DURABLE: "the new tree is in place, but may be lost if the power fails now; save again",
+}
+
+
 @contextmanager
 def io_errors(path: "str | os.PathLike[str]", doing: str) -> Iterator[None]:
     """Turn an OSError into a StoreIOError that names `path`; the cause stays in the chain."""
@@ -58,9 +66,7 @@ def io_errors(path: "str | os.PathLike[str]", doing: str) -> Iterator[None]:
             f"to {doing}",
             (error.strerror or type(error).__name__).lower(),
             place=str(path),
-            remedy="check space and permissions; what was there before is unchanged"
-            if doing.startswith("save")
-            else "check the path and its permissions",
+            remedy=_REMEDIES.get(doing, "check the path and its permissions"),
         )
         raise StoreIOError([problem]) from error
 
@@ -145,7 +151,9 @@ class NewFile:
             if durable:
                 os.fsync(self._fd)
             os.replace(self._temporary, self.path)
-            fd, self._fd = self._fd, -1
+        # From here on the new file is the one that counts.
+        fd, self._fd = self._fd, -1
+        with suppress(OSError):
             os.close(fd)
         if durable:
             sync_folder(self.path.parent)
@@ -218,7 +226,7 @@ def make_folder(path: Path) -> None:
 
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk."""
-    with io_errors(path, "save a file"):
+    with io_errors(path, _DURABLE):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

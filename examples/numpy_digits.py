@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import statetree
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
+
+import statetree
 
 Floats = NDArray[np.float32]
 Layer = dict[str, Floats]

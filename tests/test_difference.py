@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from statetree import Difference, Record, Symbol, difference
 from statetree.dtype import BY_NAME
 from statetree.limits import Limits

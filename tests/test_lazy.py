@@ -10,9 +10,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-import statetree
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+import statetree
 from statetree import IntegrityError, LazyArray, StateFile, UsageError, WriteError, difference
 from statetree.digest import BLOCK
 from statetree.registry import find_backend

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from statetree import StateTreeError
 from statetree.decode import Decoder
 from statetree.limits import Limits

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-import statetree
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+import statetree
 from statetree import MissingPathError, Record, Symbol, UsageError, parse_path, path_text
 from statetree.loading import lookup
 from statetree.naming import array_names, key_label, path_label

@@ -12,11 +12,12 @@ import jsonschema
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 import statetree
 import statetree_backends
 import statetree_spec
-from hypothesis import given
-from hypothesis import strategies as st
 from statetree import Record, StateTreeError, Symbol
 from statetree.compare import kind_of
 from statetree.decode import _DECODERS, Decoder

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from statetree.digest import block_count, hasher
 from statetree.errors import fail
 from statetree.files import MappedFile, NewFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
-
 from statetree_backends._block import PARTS, SIZE, Block, Part, checked_text, pack_block, unpack_block
 from statetree_backends._bson_strict import read_document
 from statetree_backends._codecs import compress, decompress, missing_codec

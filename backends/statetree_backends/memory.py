@@ -7,7 +7,6 @@ from pathlib import Path
 from statetree.digest import hasher
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
-
 from statetree_backends._block import checked_text
 
 __all__ = ["BACKEND", "clear"]

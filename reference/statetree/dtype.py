@@ -5,6 +5,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from statetree_spec import registry
 
 __all__ = ["BY_NAME", "DType", "dtype_name"]

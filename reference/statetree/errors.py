@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from statetree_spec import registry
-
 from statetree.path import path_text
+from statetree_spec import registry
 
 _CODES: dict[str, str] = {code: row["class"] for code, row in registry("errors")["codes"].items()}
 

@@ -325,3 +325,53 @@ def test_more_bytes_than_allowed_are_not_loaded_but_may_be_opened(tmp_path: Path
     with statetree.open(tmp_path / "x.bson", limits=limits) as file:
         assert type(file["w"]) is LazyArray
         assert difference(file["w"][1], W[1]) is None
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_example_and_the_listing_of_the_readme_are_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (listing,) = re.findall(r"```console\n\$ statetree inspect checkpoint.h5\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(example, "README.md", "exec"), {})
+    capsys.readouterr()
+    command(["inspect", "checkpoint.h5"], standalone_mode=False)
+
+    def lines(text: str) -> list[str]:
+        # What depends on the day and on the version of this package.
+        return [re.sub(r"^statetree .*|, [0-9.]+ KiB$", "", line).rstrip() for line in text.splitlines()]
+
+    assert lines(capsys.readouterr().out) == lines(listing)
+    assert example.count("\n") <= 12
+
+
+def test_the_error_text_of_the_readme_is_real(tmp_path: Path) -> None:
+    with pytest.raises(statetree.WriteError) as caught:
+        statetree.save(tmp_path / "x.h5", {"model": {"names": np.array(["a", None], object)}})
+
+    assert f"\n{caught.value}\n" in README
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_decision_has_a_status_and_an_outcome() -> None:
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert text.startswith(f"# {int(page.name[:4])}. ")
+        assert re.findall(r"^## (\w+)|^(Status): ", text, re.MULTILINE) == [
+            ("", "Status"),
+            ("Question", ""),
+            ("Options", ""),
+            ("Outcome", ""),
+        ]

@@ -117,7 +117,7 @@ def _inflate(data: Bytes, size: int) -> Bytes | None:
     """Return the `size` bytes that a zlib stream holds, None if it is no such stream."""
     inflater = zlib.decompressobj()
     try:
-        out = inflater.decompress(data, size + 1)
+        out = inflater.decompress(data.data, size + 1)
     except zlib.error:
         return None
     return np.frombuffer(out, np.uint8) if inflater.eof and not inflater.unused_data else None

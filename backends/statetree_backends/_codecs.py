@@ -66,10 +66,16 @@ def _unzstd(data: bytes, size: int) -> bytes:
 
     try:
         declared = zstandard.frame_content_size(data)
+        if declared == -1 and len(out := _stream(data, size)) != size:
+            return out
         if declared not in (size, -1):
             raise ValueError(f"a frame of {declared} bytes")
+        # The frame is known now to hold no more than `size` bytes.
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        return unpacker.decompress(data) if declared == size else _stream(data, size)
+        out = unpacker.decompress(data)
+        if not unpacker.eof or unpacker.unused_data:
+            raise ValueError("truncated, or bytes behind the frame")
+        return out
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None
 

@@ -110,7 +110,7 @@ def pickle_globals(path: Path) -> list[str]:
     """Return the globals that the pickles of a file import when opened, `module.name`, in the order of the stream.
 
     Pickles of all protocols, in PyTorch archives, object arrays of NumPy, `.metadata` of distributed checkpoints and
-    the first 1 MiB of compressed files are followed without being unpickled, up to 400,000 instructions each. A part
+    the first 1 MiB of compressed files are followed without being unpickled, up to 250,000 instructions each. A part
     of a name that only running it would tell is `?`. Behind the first array in a joblib file nothing is seen.
 
     Raises:
@@ -121,7 +121,7 @@ def pickle_globals(path: Path) -> list[str]:
     from statetree.formats._numpy import pickle_offset
     from statetree.formats._sample import Bytes
     from statetree.formats._zip_family import zip_imports
-    from statetree.formats.pickles import scan_all
+    from statetree.formats.pickles import imports_of
 
     with sampled(path) as sample:
         if sample.names is not None:
@@ -132,8 +132,7 @@ def pickle_globals(path: Path) -> list[str]:
         except Exception:
             return []
         data = inflate(sample)
-        scans = scan_all(Bytes(data) if data else sample.file, pickle_offset(sample.head))
-        return list(dict.fromkeys(name for seen in scans for name in seen.imports))
+        return imports_of(Bytes(data) if data else sample.file, pickle_offset(sample.head))
 
 
 def refuse_foreign(path: Path, head: bytes) -> NoReturn:

@@ -54,9 +54,9 @@ def recognise_compressed(sample: Sample) -> Recognised | None:
     if method is None:
         return None
     data = inflate(sample)
-    found = pickle_in(Bytes(data)) if data[:1] == b"\x80" else None
+    found = pickle_in(Bytes(data)) if data else None
     if found is not None:
-        return Recognised(found.name, f"a {method}-compressed file with {found.text}", found.remedy, pickle=True)
+        return Recognised(found.name, f"{found.text}, compressed with {method}", found.remedy, pickle=True)
     # Two or three bytes are no proof: what cannot be unpacked is some other file.
     if not data and method in ("zlib", "bzip2", "lzma"):
         return None

@@ -5,7 +5,7 @@ import re
 from statetree.errors import StateTreeError
 from statetree.files import Folder, is_folder, list_folder, lock_folder
 from statetree.formats._sample import Bytes, Recognised, Sample
-from statetree.formats.pickles import importing, scan_all
+from statetree.formats.pickles import importing, imports_of
 
 __all__ = ["folder_imports", "recognise_folder"]
 
@@ -62,7 +62,7 @@ def folder_imports(sample: Sample) -> list[str]:
         return []
     finally:
         folder.close()
-    return list(dict.fromkeys(name for seen in scan_all(data) for name in seen.imports))
+    return imports_of(data)
 
 
 def recognise_folder(sample: Sample) -> Recognised | None:

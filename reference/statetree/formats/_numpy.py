@@ -1,7 +1,7 @@
 """NumPy's .npy files. Source: numpy.lib.format."""
 
 from statetree.formats._sample import Recognised, Sample
-from statetree.formats.pickles import importing, scan_all
+from statetree.formats.pickles import importing, imports_of
 
 __all__ = ["OBJECT_REMEDY", "pickle_offset", "recognise_npy"]
 
@@ -29,6 +29,5 @@ def recognise_npy(sample: Sample) -> Recognised | None:
     at = pickle_offset(sample.head)
     if not at:
         return Recognised("npy", "a NumPy .npy file", "statetree.save(path, numpy.load(…))")
-    imports = list(dict.fromkeys(name for seen in scan_all(sample.file, at) for name in seen.imports))
-    text = importing("a NumPy .npy file with objects, which are a pickle", imports)
+    text = importing("a NumPy .npy file with pickled objects", imports_of(sample.file, at))
     return Recognised("npy", text, OBJECT_REMEDY, pickle=True)

@@ -10,6 +10,8 @@ from statetree.files import MappedFile, is_folder, list_folder
 
 __all__ = ["Bytes", "Recognised", "Recogniser", "Sample", "Source", "sampled"]
 
+_HEAD = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
@@ -76,8 +78,8 @@ Recogniser = Callable[[Sample], Recognised | None]
 
 
 @contextmanager
-def sampled(path: Path, head: bytes | None = None) -> Iterator[Sample]:
-    """Open a file or folder for a look.
+def sampled(path: Path, head: bytes = b"") -> Iterator[Sample]:
+    """Open a file or folder for a look; `head` is its first 8,192 bytes, read again if it is less.
 
     Raises:
         StateTreeError: it cannot be read.
@@ -89,6 +91,6 @@ def sampled(path: Path, head: bytes | None = None) -> Iterator[Sample]:
     file = MappedFile(path)
     try:
         source = _FileSource(file)
-        yield Sample(path, source.read(0, 8192) if head is None else head, source, None)
+        yield Sample(path, head if len(head) >= min(_HEAD, source.size) else source.read(0, _HEAD), source, None)
     finally:
         file.close()

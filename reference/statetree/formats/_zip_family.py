@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from statetree.formats import _numpy
 from statetree.formats._sample import Bytes, Recognised, Sample, Source
-from statetree.formats.pickles import importing, scan_all
+from statetree.formats.pickles import TORCH_REMEDY, importing, imports_of
 
 __all__ = ["recognise_zip", "zip_imports"]
 
@@ -88,8 +88,7 @@ def _imports(archive: zipfile.ZipFile) -> list[str]:
         at = 0
         if name.endswith(".npy") and not (at := _numpy.pickle_offset(_member(archive, name, 8192))):
             continue
-        for seen in scan_all(Bytes(_member(archive, name, _MEMBER_BYTES)), at):
-            found.update(seen.imports)
+        found.update(dict.fromkeys(imports_of(Bytes(_member(archive, name, _MEMBER_BYTES)), at)))
     return list(found)
 
 
@@ -133,6 +132,12 @@ def _inside(archive: zipfile.ZipFile) -> Recognised:
             "a zip archive with Zarr arrays that statetree did not write",
             "read its arrays with zarr, then statetree.save what you read",
         )
+    if "archive_format" in last:
+        return Recognised(
+            "pt2",
+            "an exported PyTorch program (.pt2)",
+            "load it with torch.export.load where you trust it, and save its state_dict",
+        )
     return Recognised("zip", "a zip archive" if names else "an empty zip archive", "unpack it, and see what it holds")
 
 
@@ -149,8 +154,7 @@ def _torch(archive: zipfile.ZipFile, names: list[str]) -> Recognised:
     return Recognised(
         "torch",
         importing("a PyTorch checkpoint (zip with a pickle)", imports),
-        "pickles run code when opened and are refused for long-term storage; "
-        "torch.load(…, weights_only=True) reads it, then save its state",
+        TORCH_REMEDY,
         pickle=True,
     )
 
@@ -168,6 +172,6 @@ def _keras(archive: zipfile.ZipFile) -> Recognised:
 def _npz(archive: zipfile.ZipFile) -> Recognised:
     objects = any(_numpy.pickle_offset(_member(archive, name, 8192)) for name in archive.namelist()[:_MEMBERS])
     if objects:
-        text = importing("a NumPy .npz file with object arrays, which are pickles", _imports(archive))
+        text = importing("a NumPy .npz file with pickled objects", _imports(archive))
         return Recognised("npz", text, _numpy.OBJECT_REMEDY, pickle=True)
     return Recognised("npz", "a NumPy .npz file", "statetree.save(path, dict(numpy.load(…)))")

@@ -7,7 +7,7 @@ program names. Nothing is imported, called or built; operands are skipped, not r
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,16 +15,16 @@ from typing import Any
 from statetree.errors import shown
 from statetree.formats._sample import Recognised, Sample, Source
 
-__all__ = ["REMEDY", "importing", "recognise_pickle", "scan", "scan_all"]
+__all__ = ["REMEDY", "TORCH_REMEDY", "importing", "imports_of", "pickle_in", "recognise_pickle", "scan"]
 
 REMEDY = (
     "pickles run code when opened and are refused for long-term storage; load it where you trust it, and save its state"
 )
-_TORCH_REMEDY = (
+TORCH_REMEDY = (
     "pickles run code when opened and are refused for long-term storage; "
     "torch.load(…, weights_only=True) reads it, then save its state"
 )
-_INSTRUCTIONS = 400_000
+_INSTRUCTIONS = 250_000
 _LINE_BYTES = 1 << 26
 _TEXT = 200
 _GLOBALS = 1000
@@ -226,7 +226,7 @@ class _Machine:
 
 
 def scan(source: Source, at: int = 0) -> Scan:
-    """Follow the pickle that begins at byte `at` until it stops, breaks, or has taken 400,000 instructions."""
+    """Follow the pickle that begins at byte `at` until it stops, breaks, or has taken 250,000 instructions."""
     seen = Scan()
     try:
         _walk(_Stream(source, at), _Machine(seen), seen)
@@ -253,7 +253,7 @@ def _walk(stream: _Stream, machine: _Machine, seen: Scan) -> None:
     seen.exhausted = True
 
 
-def scan_all(source: Source, at: int = 0) -> Iterator[Scan]:
+def _scan_all(source: Source, at: int = 0) -> Iterator[Scan]:
     """Yield the walk over the pickle at byte `at`, then over the whole pickles that follow it, at most 16."""
     left = _INSTRUCTIONS
     for count in range(_PICKLES):
@@ -288,20 +288,34 @@ def recognise_pickle(sample: Sample) -> Recognised | None:
 
 def pickle_in(source: Source) -> Recognised | None:
     """Recognise a pickle at the start of `source`."""
-    head = source.read(0, 32)
-    declared = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
-    scans = list(scan_all(source))
-    first = scans[0]
-    if not (first.instructions > 1 if declared else _sound(scans, source.size)):
+    scans = _scans_of_pickle(source)
+    if not scans:
         return None
-    imports = list(dict.fromkeys(name for seen in scans for name in seen.imports))
+    head, first, imports = source.read(0, 32), scans[0], _names(scans)
     if _TORCH_LEGACY.match(head):
         text = "a PyTorch checkpoint (a series of pickles, as torch.save wrote before 1.6)"
-        return Recognised("torch", importing(text, imports), _TORCH_REMEDY, pickle=True)
+        return Recognised("torch", importing(text, imports), TORCH_REMEDY, pickle=True)
     if any(name.startswith("joblib.numpy_pickle.") for name in imports):
         text = f"a joblib file (a Python pickle, protocol {first.protocol})"
         return Recognised("joblib", importing(text, imports), REMEDY, pickle=True)
     return Recognised("pickle", importing(f"a Python pickle (protocol {first.protocol})", imports), REMEDY, pickle=True)
+
+
+def _scans_of_pickle(source: Source) -> list[Scan]:
+    """Return the walks over a source that is a pickle, [] for any other."""
+    head = source.read(0, 2)
+    declared = head[:1] == b"\x80" and head[1:] in (b"\2", b"\3", b"\4", b"\5")
+    scans = list(_scan_all(source))
+    return scans if (scans[0].instructions > 1 if declared else _sound(scans, source.size)) else []
+
+
+def _names(scans: Iterable[Scan]) -> list[str]:
+    return list(dict.fromkeys(name for seen in scans for name in seen.imports))
+
+
+def imports_of(source: Source, at: int = 0) -> list[str]:
+    """Return the globals that the pickle at byte `at` imports; [] at byte 0 of a file that is no pickle."""
+    return _names(_scan_all(source, at) if at else _scans_of_pickle(source))
 
 
 def _sound(scans: list[Scan], size: int) -> bool:

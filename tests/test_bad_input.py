@@ -8,6 +8,7 @@ import enum
 import fractions
 import functools
 import pathlib
+import pickle
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -692,6 +693,41 @@ def test_any_other_file_is_refused_as_foreign(name: str, content: bytes, tmp_pat
         statetree.load(tmp_path / name)
 
     assert caught.value.error_class in ("unsupported", "malformed")
+
+
+def foreign(what: str, path: Path, remedy: str) -> str:
+    return f"expected a statetree container, got {what} (in {path}): {remedy}"
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_pickle_is_named_and_not_opened(name: str, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return pytest.fail, ("a pickle was opened",)
+
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb(), protocol=4))
+
+    for read in (statetree.load, statetree.open, statetree.inspect):
+        with pytest.raises(statetree.UnsupportedError) as caught:
+            read(tmp_path / name)
+
+        assert str(caught.value).startswith("expected a statetree container, got a Python pickle (protocol 4")
+        assert "pickles run code when opened and are refused for long-term storage" in str(caught.value)
+    assert [problem.code for problem in statetree.validate(tmp_path / name).problems] == ["NOT_STATETREE"]
+
+
+def test_foreign_files_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.zeros(2))
+    (tmp_path / "empty").mkdir()
+
+    for name, what, remedy in (
+        ("x.npz", "a NumPy .npz file", "statetree.save(path, dict(numpy.load(…)))"),
+        ("empty", "an empty folder", "nothing was saved in it: check the path"),
+    ):
+        with pytest.raises(statetree.UnsupportedError) as caught:
+            statetree.load(tmp_path / name)
+
+        assert str(caught.value) == foreign(what, tmp_path / name, remedy)
 
 
 def test_any_other_folder_is_refused_as_foreign(tmp_path: Path) -> None:

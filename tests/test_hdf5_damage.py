@@ -4,9 +4,10 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import pytest
 
 import statetree as st
 from statetree.digest import hasher
+from statetree.store import ArraySpec
+from statetree_backends import _hdf5_writer
 from statetree_backends._block import SIZE
+from statetree_backends._hdf5_format import UNDEFINED
 from statetree_backends.hdf5 import BACKEND
 
 H5REPACK = shutil.which("h5repack")
@@ -256,6 +260,49 @@ def test_an_index_that_is_wrong_is_not_believed(saved: Path, row: tuple[int, int
     assert st.difference(st.load(saved), {"w": A}) is None
 
 
+def test_a_place_outside_of_the_file_is_never_viewed(saved: Path) -> None:
+    index = struct.pack("<QQ", 1 << 63, 4000)
+    at = struct.unpack_from("<Q", saved.read_bytes(), 4096 + 168)[0]
+    with saved.open("r+b") as file:
+        file.seek(at)
+        file.write(index)
+    reheaded(saved, 184, hasher("xxh3-128")(index))
+    reader = BACKEND.reader(saved, st.Limits())
+    reader.manifest()
+    reader.bind([ArraySpec.of("0-w", "float32", (1000,))])
+
+    view = reader.view(0)
+
+    assert view is not None
+    assert bytes(view) == A.tobytes()
+
+
+def test_an_array_read_by_its_name_is_not_looked_for_in_the_index_again(saved: Path) -> None:
+    reader = BACKEND.reader(saved, st.Limits())
+    reader.manifest()
+    reader.bind([ArraySpec.of("0-w", "float32", (1000,))])
+
+    tried = [reader.reread(0), reader.reread(0)]
+
+    assert tried == [True, False]
+
+
+def test_a_superblock_of_version_1_is_read(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[28:100] = data[24:96]
+    data[24:28] = struct.pack("<HH", 32, 0)
+    data[8] = 1
+    saved.write_bytes(data)
+    with h5py.File(saved) as file:
+        assert file["arrays/0-w"][()].tobytes() == A.tobytes()
+
+    sound = st.difference(st.load(saved), {"w": A})
+    saved.write_bytes(data + b"x")
+
+    assert sound is None
+    assert refused(saved)[0] == "POLYGLOT"
+
+
 LINKS: dict[str, tuple[Callable[[Any], None], str, str]] = {
     "external link": (
         lambda file: file["arrays"].__setitem__("0-w", h5py.ExternalLink("secret.h5", "/w")),
@@ -307,6 +354,17 @@ def test_what_is_no_dataset_of_this_file_is_refused(tmp_path: Path, name: str) -
     path = edited(tmp_path, edit)
 
     assert refused(path) == (code, text)
+
+
+def test_the_target_of_a_link_is_never_opened(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda file: file["arrays"].__setitem__("0-w", h5py.ExternalLink("pipe.h5", "/w")))
+    # Whoever opens a pipe that nobody writes waits for ever.
+    os.mkfifo(tmp_path / "pipe.h5")
+    code = f"import statetree as st\ntry: st.load({str(path)!r})\nexcept st.SecurityError as error: print(error.code)"
+
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, timeout=30, check=True)
+
+    assert ended.stdout == b"H5_LINK\n"
 
 
 def test_the_group_of_arrays_may_not_be_a_link(tmp_path: Path) -> None:
@@ -414,6 +472,18 @@ def test_another_datatype_is_refused(tmp_path: Path, name: str) -> None:
     assert refused(path) == (code, f"expected the datatype of float32, got {found} (in /arrays/0-w): {remedy}")
 
 
+def test_a_float_of_another_bias_is_refused(tmp_path: Path) -> None:
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(100)
+
+    path = edited(
+        tmp_path,
+        lambda file: h5py.h5d.create(file["arrays"].id, b"0-w", kind, h5py.h5s.create_simple((1000,))),
+    )
+
+    assert refused(path)[0] == "BACKEND_MISMATCH"
+
+
 def test_a_committed_datatype_is_refused(tmp_path: Path) -> None:
     def edit(file: Any) -> None:
         file["type"] = np.dtype("f4")
@@ -515,6 +585,30 @@ def test_a_chunk_that_unpacks_to_much_more_is_refused_without_unpacking_it(tmp_p
         "the file is damaged: restore it from a copy"
     )
     assert peak < 8 << 20
+
+
+def test_an_index_of_chunks_that_names_its_nodes_many_times_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shared(at: int, chunks: Sequence[tuple[int, int]], rows: int, rank: int) -> tuple[bytes, int]:
+        """Five nodes of 64 entries, each naming the one below in all of them: 2^30 chunks."""
+        key = struct.pack("<II2Q", chunks[0][1], 0, 0, 0)
+        size = 24 + 64 * 8 + 65 * len(key)
+        nodes = b""
+        for level in range(5):
+            child = chunks[0][0] if not level else at + size * (level - 1)
+            head = b"TREE" + struct.pack("<BBHQQ", 1, level, 64, UNDEFINED, UNDEFINED)
+            nodes += head + (key + struct.pack("<Q", child)) * 64 + key
+        return nodes, at + size * 4
+
+    monkeypatch.setattr(_hdf5_writer, "chunk_tree", shared)
+    st.save(tmp_path / "a.h5", {"w": np.zeros(2000)}, compression="gzip", durable=False)
+
+    assert refused(tmp_path / "a.h5") == (
+        "ARRAY_MISSING_CHUNK",
+        "expected the chunks of an array, got an index without an end (in /arrays/0-w): "
+        "the file is damaged: restore it from a copy",
+    )
 
 
 def test_a_missing_chunk_is_refused_and_never_zeros(tmp_path: Path) -> None:

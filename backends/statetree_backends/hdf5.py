@@ -63,7 +63,8 @@ class Hdf5Reader:
         if frame.base:
             fail("POLYGLOT", "HDF5 at the start of the file", f"a user block of {frame.base} bytes", place=place)
         if frame.written or (frame.end != size and self._file.is_locked()):
-            wait = "close the other program, or wait for it"
+            mark = "; if there is none, h5clear -s removes the mark that a crash left" if frame.written else ""
+            wait = f"close the other program{mark}"
             fail("CONTAINER_LOCKED", "a file that nobody writes", "one open for writing", place=place, remedy=wait)
         if frame.end > size:
             fail("CONTAINER_TRUNCATED", f"{frame.end} bytes", str(size), place=place, remedy=_DAMAGED)

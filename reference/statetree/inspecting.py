@@ -138,7 +138,7 @@ def digest(tree_or_path: Any, *, algorithm: str | None = None, limits: Limits | 
         StateTreeError: the file cannot be opened.
 
     >>> digest({"epoch": 42})
-    'xxh3-128:d8d7a8ec6ae2b0b9b0a7ba8ad9bb2c2a'
+    'xxh3-128:17a4d8a92e181b35da8314292a989874'
     """
     if isinstance(tree_or_path, os.PathLike):
         with open(tree_or_path, limits=limits) as file:

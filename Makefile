@@ -1,35 +1,45 @@
-# `make demo` and `make test` need Python 3.11 or later, make and gcc; everything else they install into .venv.
-PYTHON ?= python3
+# `make demo` and `make test` need Python 3.11 or later, git, make and gcc; everything else they install into .venv.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Torch is no extra of ours: which build fits depends on the machine. The tests are held against this version.
+TORCH := torch==2.13.0
 
 .PHONY: demo test test-long bench lint clean
 
-demo: .venv/demo
+demo: .venv/demo.stamp
 	$(BIN)/python examples/numpy_digits.py
 
-test: .venv/test lint
-	$(BIN)/python -m pytest -n 2
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-long: .venv/test
-	STATETREE_PROFILE=long $(BIN)/python -m pytest -n 2 tests/test_laws.py
+test-long: .venv/test.stamp
+	STATETREE_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis
 
-bench: .venv/bench
+bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
 
-lint: .venv/test
+lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks examples
 	$(BIN)/lint-imports
 
-.venv/bin/python:
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or later with venv, got none: install it, or say make PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 # Each stamp is remade when the project's own requirements change.
-.venv/%: pyproject.toml | .venv/bin/python
-	$(PIP) install --editable '.[$*]'
+.venv/test.stamp: EXTRAS = test,frameworks
+.venv/test.stamp: MORE = $(TORCH)
+.venv/demo.stamp: EXTRAS = demo
+.venv/bench.stamp: EXTRAS = bench
+.venv/%.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) install $(MORE) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 clean:
-	rm -rf .venv demo-output .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv demo-output build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-import statetree
 from rich.console import Console
 from rich.table import Table
 
+import statetree
 from benchmarks.measure import Times, fix_allocator, peak_above_tree, rounds
 from benchmarks.subjects import CONTAINERS, OPERATIONS, RIVAL
 from benchmarks.workloads import WORKLOADS, tree_bytes

@@ -8,8 +8,8 @@ from typing import Any
 
 import safetensors
 import safetensors.numpy
-import statetree
 
+import statetree
 from benchmarks.workloads import Tree, flat
 
 __all__ = ["CONTAINERS", "OPERATIONS", "RIVAL", "Subject", "remove"]

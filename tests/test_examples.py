@@ -1,0 +1,117 @@
+"""The example and the benchmarks run from beginning to end, and say so when something is wrong."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from statetree import difference, load
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("demo")
+    done = run("examples/numpy_digits.py", "--epochs", "3", "--save-after", "1", "--folder", str(folder))
+    return folder, done
+
+
+def test_training_resumed_from_each_container_ends_in_the_same_bits(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = demo
+
+    first, *others = [load(folder / f"resumed{suffix}") for suffix in (".h5", ".zarr", ".bson")]
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert first["epoch"] == len(first["losses"]) == 3
+    assert [difference(first, other) for other in others] == [None, None]
+    assert done.stdout.count("identical") == 12
+    assert "the 3 tree digests are one" in done.stdout
+
+
+def test_the_saved_state_is_of_the_middle_and_not_of_the_end(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = demo
+
+    middle, end = load(folder / "epoch-01.h5"), load(folder / "resumed.h5")
+
+    for part in ("layers", "statistics", "optimiser", "random", "epoch", "losses"):
+        assert difference(middle[part], end[part]) is not None
+
+
+def test_the_example_shows_the_tree_and_an_accuracy_far_above_chance(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = demo
+
+    accuracy = re.search(r"accuracy on 360 unseen digits: ([0-9.]+)%", done.stdout)
+
+    assert accuracy is not None
+    assert float(accuracy[1]) > 80
+    assert "weight  float32 (64, 96)" in done.stdout
+
+
+def test_the_example_fails_where_a_resumed_run_ends_in_other_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import numpy_digits  # type: ignore[import-not-found]
+    from rich.console import Console
+
+    def resume_and_turn_a_sign(*arguments: str) -> str:
+        if "--resume" in arguments:
+            file, epochs, result = (arguments[i] for i in (2, 4, 6))
+            state = numpy_digits.statetree.load(file)
+            for _ in numpy_digits.train(state, int(epochs)):
+                pass
+            state["optimiser"]["first"][0]["scale"][0] *= np.float32(-1)
+            numpy_digits.statetree.save(result, state)
+        return ""
+
+    monkeypatch.setattr(numpy_digits, "run", resume_and_turn_a_sign)
+    held = numpy_digits.demonstrate(tmp_path, 2, 1, Console(width=200))
+
+    printed = capsys.readouterr().out
+    assert held is False
+    assert printed.count("DIFFERS") == 6
+    assert re.search(r"resumed\.h5: .*first", printed.replace("\n", ""))
+
+
+def test_the_benchmarks_print_every_cell_and_write_their_samples(tmp_path: Path) -> None:
+    file = tmp_path / "samples.json"
+
+    done = run(
+        "-m", "benchmarks", "--quick", "--only", "W3", "--pairs", "1", "--json", str(file), "--folder", str(tmp_path)
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    for container in ("hdf5", "zarr", "bson"):
+        rows = re.findall(rf"W3 +│ (save|load|lazy|save memory|load memory) +│ {container} ", done.stdout)
+        assert rows == ["save", "load", "lazy", "save memory", "load memory"]
+    assert os.listdir(tmp_path) == [file.name]
+    assert '"unit": "MiB"' in file.read_text()
+
+
+def test_an_unknown_workload_is_refused_with_the_known_ones() -> None:
+    done = run("-m", "benchmarks", "--only", "W9")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: expected workloads of W2, W3, got W9\n")

@@ -1,11 +1,14 @@
 """NumPy's .npy files. Source: numpy.lib.format."""
 
+import re
+
 from statetree.formats._sample import Recognised, Sample
 from statetree.formats.pickles import importing, imports_of
 
 __all__ = ["OBJECT_REMEDY", "pickle_offset", "recognise_npy"]
 
 _MAGIC = b"\x93NUMPY"
+_OBJECTS = re.compile(rb"'descr':\s*'O'|'\|O")
 OBJECT_REMEDY = (
     "pickles run code when opened and are refused for long-term storage; load it where you trust it, "
     "and save arrays of numbers, or lists of what the objects are made of"
@@ -19,7 +22,7 @@ def pickle_offset(head: bytes) -> int:
     width = 2 if head[6:7] == b"\1" else 4
     start = 8 + width
     size = int.from_bytes(head[8:start], "little")
-    return start + size if b"'|O" in head[start : start + size] or b"'O'" in head[start : start + size] else 0
+    return start + size if _OBJECTS.search(head[start : start + size]) else 0
 
 
 def recognise_npy(sample: Sample) -> Recognised | None:

@@ -33,6 +33,7 @@ _PICKLES = 16
 _TORCH_LEGACY = re.compile(rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
 _SIZES = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
 _STORES = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+_IMPORTS = frozenset(("GLOBAL", "INST"))
 _FETCHES = frozenset(("GET", "BINGET", "LONG_BINGET"))
 # Modules whose functions reach the system or run code: named first, whatever else a pickle imports.
 _TELLING = re.compile(
@@ -56,6 +57,8 @@ class Scan:
     """Offset behind the STOP instruction; None where the walk ended before it."""
     clean: bool = False
     """Whether the stack held exactly the result at STOP."""
+    odd: bool = False
+    """Whether a line was not of the form that Python writes."""
     exhausted: bool = False
     """Whether the walk was given up for length."""
 
@@ -137,13 +140,13 @@ def _instructions() -> dict[bytes, tuple[str, int, Any, int | None, tuple[int, b
 _MARK = object()
 
 
-def _operand(stream: _Stream, name: str, operand: Any, kind: int) -> Any:
+def _operand(stream: _Stream, name: str, operand: Any, kind: int, seen: Scan) -> Any:
     """Return the operand of an instruction: an int, a short text, else None; skip it where it is long."""
     if kind >= 0:
         data = stream.take(kind)
         return int.from_bytes(data, "little") if name != "BINFLOAT" else None
     if kind == -1:
-        return _line_operand(stream, name, operand)
+        return _line_operand(stream, name, operand, seen)
     width, signed = _SIZES[kind]
     size = int.from_bytes(stream.take(width), "little", signed=signed)
     if size <= _TEXT and size >= 0 and ("UNICODE" in name or "STRING" in name):
@@ -152,17 +155,23 @@ def _operand(stream: _Stream, name: str, operand: Any, kind: int) -> Any:
     return None
 
 
-def _line_operand(stream: _Stream, name: str, operand: Any) -> Any:
-    lines = [stream.line() for _ in range(2 if operand.name == "stringnl_noescape_pair" else 1)]
-    if not all(whole for _, whole in lines):
-        if name in ("UNICODE", "STRING", "LONG"):
-            return None
-        raise _BrokenError
+def _line_operand(stream: _Stream, name: str, operand: Any, seen: Scan) -> Any:
+    """Return the operand of an instruction whose operand is a line; what it cannot be makes the walk `odd`."""
+    lines = [stream.line() for _ in range(2 if name in _IMPORTS else 1)]
+    whole = all(is_whole for _, is_whole in lines)
+    first = lines[0][0]
+    if name in _IMPORTS:
+        return " ".join(line.decode("utf-8", "replace") for line, _ in lines) if whole else "? ?"
+    if name == "STRING":
+        # Escapes are left alone: such a text is of no use but to hide a name.
+        seen.odd |= whole and not (len(first) > 1 and first[:1] in (b"'", b'"') and first[-1:] == first[:1])
+        return first[1:-1].decode("utf-8", "replace") if whole and b"\\" not in first and len(first) <= _TEXT else None
     try:
-        value = operand.reader(io.BytesIO(b"".join(line + b"\n" for line, _ in lines)))
-    except (ValueError, SyntaxError) as error:
-        raise _BrokenError from error
-    return value[:_TEXT] if isinstance(value, str) and name not in ("GLOBAL", "INST") else value
+        value = operand.reader(io.BytesIO(first + b"\n")) if whole else None
+    except ValueError:
+        value = None
+        seen.odd = True
+    return None if isinstance(value, str) and len(value) > _TEXT else value
 
 
 class _Machine:
@@ -215,14 +224,14 @@ class _Machine:
             raise _BrokenError
         items = self.stack[len(self.stack) - popped :]
         del self.stack[len(self.stack) - popped :]
-        if name in ("GLOBAL", "INST"):
+        if name in _IMPORTS:
             self._import(value.replace(" ", ".", 1))
         elif name == "STACK_GLOBAL":
             self._import(".".join(item if isinstance(item, str) else "?" for item in items))
         elif name in ("EXT1", "EXT2", "EXT4"):
             self._import(f"?.copyreg_extension_{value}")
         if pushes:
-            self.stack.append(value if isinstance(value, str) and name not in ("GLOBAL", "INST", "PERSID") else None)
+            self.stack.append(value if isinstance(value, str) and name not in _IMPORTS and name != "PERSID" else None)
 
 
 def scan(source: Source, at: int = 0) -> Scan:
@@ -242,12 +251,12 @@ def _walk(stream: _Stream, machine: _Machine, seen: Scan) -> None:
         if row is None:
             raise _BrokenError
         name, protocol, operand, kind, effect = row
-        value: Any = None if kind is None else _operand(stream, name, operand, kind)
+        value: Any = None if kind is None else _operand(stream, name, operand, kind, seen)
         seen.instructions += 1
         seen.protocol = max(seen.protocol, value if value is not None and name == "PROTO" else protocol)
         if name == "STOP":
             seen.end = stream.offset
-            seen.clean = len(machine.stack) == 1 and machine.stack[0] is not _MARK
+            seen.clean = not seen.odd and len(machine.stack) == 1 and machine.stack[0] is not _MARK
             return
         machine.step(name, value, effect)
     seen.exhausted = True
@@ -320,4 +329,6 @@ def imports_of(source: Source, at: int = 0) -> list[str]:
 
 def _sound(scans: list[Scan], size: int) -> bool:
     """Whether all bytes were followed as pickles: protocols 0 and 1 have nothing else to be known by."""
-    return all(seen.clean or seen.exhausted for seen in scans) and (scans[-1].exhausted or scans[-1].end == size)
+    return all(seen.clean or (seen.exhausted and not seen.odd) for seen in scans) and (
+        scans[-1].exhausted or scans[-1].end == size
+    )

@@ -253,6 +253,10 @@ class BsonReader:
             fail("BSON_TYPE", "data as binary", "another type", place=name, remedy=_DAMAGED)
         return document["data"], at + size
 
+    def algorithm(self) -> str:
+        """Return the digest algorithm that the container records."""
+        return self._block.algorithm
+
     def manifest(self) -> bytes:
         """Return the manifest text, checked."""
         return self._part("manifest", self._limits.manifest_bytes)

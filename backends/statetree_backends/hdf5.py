@@ -107,6 +107,10 @@ class Hdf5Reader:
             fail("ARRAY_MISSING", f"the dataset /{name}", "none", place=f"/{name}", remedy=_DAMAGED)
         return checked_text(name, found, self._block.algorithm, part.digest, f"/{name}")
 
+    def algorithm(self) -> str:
+        """Return the digest algorithm that the container records."""
+        return self._block.algorithm
+
     def manifest(self) -> bytes:
         """Return the manifest text, checked."""
         return self._part("manifest", self._limits.manifest_bytes)

@@ -65,6 +65,10 @@ class MemoryReader:
         self._stored = stored
         self._specs: Sequence[ArraySpec] = ()
 
+    def algorithm(self) -> str:
+        """Return the digest algorithm that the container records."""
+        return self._stored.algorithm
+
     def manifest(self) -> bytes:
         """Return the manifest text."""
         return self._text("manifest")

@@ -2,8 +2,9 @@
 
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,8 +24,8 @@ __all__ = ["BACKEND"]
 
 JSON_LIMIT = 1 << 20
 """Bytes of the metadata of an array that are read at most."""
-_KEPT, _KEPT_FROM = 4096, 64 << 10
-"""How many mappings are kept for later, of arrays of at least how many bytes."""
+_PACK_LIMIT, _CHUNK_LIMIT = 2 * PACK_SIZE, 1 << 40
+_T = TypeVar("_T")
 _DAMAGED = "the container is damaged: restore it from a copy"
 
 
@@ -36,7 +37,7 @@ class ZarrReader:
         self._specs: Sequence[ArraySpec] = ()
         self._lock = threading.Lock()
         self._known: dict[int, ArrayMetadata] = {}
-        self._views: dict[int, memoryview] = {}
+        self._view: tuple[int, memoryview] = (-1, memoryview(b""))
         self._packs: dict[int, memoryview] = {}
         self._rows: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._blocks: dict[int, bytes] | None = None
@@ -48,6 +49,10 @@ class ZarrReader:
         else:
             self._files = ZipFiles(path)
             self._root = self._files.root
+
+    def algorithm(self) -> str:
+        """Return the digest algorithm that the container records."""
+        return self._root.algorithm
 
     def manifest(self) -> bytes:
         """Return the manifest text, checked."""
@@ -102,23 +107,25 @@ class ZarrReader:
             if pack is None:
                 pack = self._pack(packs[index] - 1, index)
             return pack[offsets[index] : offsets[index] + sizes[index]]
-        known = self._views.get(index)
-        if known is None:
-            spec, stored = self._specs[index], self._metadata(index)
-            if stored.codec is not None or stored.checksum or (spec.shape and stored.rows < spec.shape[0]):
-                return None
-            known = self._stored_chunk(index, 0)
-            self._check_size(index, len(known), spec.nbytes)
-            if spec.nbytes >= _KEPT_FROM and len(self._views) < _KEPT:
-                self._views[index] = known
-        return known
+        # Only the last one is kept: a mapping keeps a descriptor, and the pages that were read of it.
+        last, view = self._view
+        if last == index:
+            return view
+        spec, stored = self._specs[index], self._metadata(index)
+        if not stored.plain or (spec.shape and stored.rows < spec.shape[0]):
+            return None
+        mapped = self._of_chunk(index, 0, self._files.view)
+        if mapped is not None:
+            self._check_size(index, len(mapped), spec.nbytes)
+            self._view = (index, mapped)
+        return mapped
 
     def _pack(self, number: int, index: int) -> memoryview:
         """Return a pack, whose metadata is judged when it is first asked for."""
         name = f"packs/{number}"
         try:
             text = self._files.read(f"{name}/zarr.json", JSON_LIMIT)
-            data = self._files.view(f"{name}/c/0")
+            data = memoryview(self._files.view(f"{name}/c/0") or self._files.read(f"{name}/c/0", _PACK_LIMIT))
         except MissingFileError:
             fail("ARRAY_MISSING", f"the pack {name}", "none", place=self.place(index), remedy=_DAMAGED)
         size = declared_size(text, PACK_SIZE, name)
@@ -140,11 +147,12 @@ class ZarrReader:
             known = self._known[index] = parse_array(text, spec, place)
         return known
 
-    def _stored_chunk(self, index: int, number: int) -> memoryview:
+    def _of_chunk(self, index: int, number: int, read: Callable[[str], _T]) -> _T:
+        """Return what `read` makes of the name of a chunk, which must be there."""
         spec = self._specs[index]
         key = chunk_key(number, len(spec.shape), self._known[index].separator)
         try:
-            return self._files.view(f"arrays/{spec.name}/{key}")
+            return read(f"arrays/{spec.name}/{key}")
         except MissingFileError:
             fail("ARRAY_MISSING_CHUNK", "a chunk", "none", place=f"{self.place(index)}/{key}", remedy=_DAMAGED)
 
@@ -160,9 +168,17 @@ class ZarrReader:
         while at < stop:
             number = at // size
             end = min(stop, (number + 1) * size)
-            chunk = self._chunk(index, number, size)
-            out[at - start : end - start] = chunk[at - number * size : end - number * size]
+            first = at - number * size
+            out[at - start : end - start] = self._part(index, number, size, first, first + end - at)
             at = end
+
+    def _part(self, index: int, number: int, size: int, start: int, stop: int) -> memoryview | bytes:
+        """Return bytes [start, stop) of a chunk of `size` bytes."""
+        if not self._known[index].plain:
+            return self._chunk(index, number, size)[start:stop]
+        data, stored = self._of_chunk(index, number, lambda name: self._files.part(name, start, stop - start))
+        self._check_size(index, stored, size)
+        return data
 
     def _chunk(self, index: int, number: int, size: int) -> memoryview:
         """Return a chunk unpacked; the last one is kept, since digest blocks seldom end where chunks do."""
@@ -171,7 +187,7 @@ class ZarrReader:
         if last[:2] == (index, number):
             return last[2]
         stored, place = self._known[index], self.place(index)
-        data = self._stored_chunk(index, number)
+        data = memoryview(self._of_chunk(index, number, lambda name: self._files.read(name, _CHUNK_LIMIT)))
         if stored.checksum:
             data = _without_checksum(data, place)
         if stored.codec is not None:
@@ -196,7 +212,7 @@ class ZarrReader:
     def close(self) -> None:
         """Release the files; what is mapped stays mapped."""
         self._packs.clear()
-        self._views.clear()
+        self._view = (-1, memoryview(b""))
         self._files.close()
 
 

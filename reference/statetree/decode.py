@@ -5,6 +5,7 @@ import struct
 from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ _INT = re.compile(r"-?[1-9a-f][0-9a-f]*")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _REMEDY = "write the file with a conforming writer"
+_SAME_HASH = 1000
 
 
 class Decoder:
@@ -126,6 +128,7 @@ class Decoder:
         if len(value) % 2:
             self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
         out: dict[Any, Any] = {}
+        hashes: Counter[int] = Counter()
         path, decode = self._path, self._node
         short = min(1000, self._limits.key_bytes // 4 + 1)
         for i in range(0, len(value), 2):
@@ -134,6 +137,10 @@ class Decoder:
                 self._nodes += 1
             else:
                 key = self._key(key, depth)
+                if type(key) is tuple or (type(key) is int and abs(key) > SAFE):
+                    hashes[hash(key)] += 1
+                    if hashes[hash(key)] > _SAME_HASH:
+                        self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"{_SAME_HASH} of one hash")
             path.append(key)
             if key in out:
                 same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)

@@ -73,7 +73,16 @@ def _source(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> tup
     reader = backend.reader(place, limits)
     try:
         text = reader.manifest()
-        return Source(reader, decode_manifest(text, limits, "manifest"), backend.name, verify=verify), text
+        manifest = decode_manifest(text, limits, "manifest")
+        if manifest.algorithm != reader.algorithm():
+            fail(
+                "BACKEND_MISMATCH",
+                f"a container of the manifest's algorithm {manifest.algorithm}",
+                shown(reader.algorithm()),
+                place="manifest",
+                remedy="write the file with a conforming writer",
+            )
+        return Source(reader, manifest, backend.name, verify=verify), text
     except BaseException:
         reader.close()
         raise

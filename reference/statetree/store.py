@@ -83,6 +83,9 @@ class Writer(Protocol):
 class Reader(Protocol):
     """An open store. `manifest()` and `info()` are checked against the digests that the container records."""
 
+    def algorithm(self) -> str:
+        """Return the digest algorithm that the container records; the manifest must name the same."""
+
     def manifest(self) -> bytes:
         """Return the manifest text.
 

@@ -6,15 +6,17 @@ named again. A reader asks the root again once it holds its lock, a writer looks
 """
 
 import re
+import resource
 import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from weakref import WeakSet
 
 from statetree import files
 from statetree.errors import MissingFileError, StateTreeError, StoreIOError, fail, shown
-from statetree.files import Folder, MappedFile, NewPart, io_errors
+from statetree.files import Folder, NewPart, io_errors
 from statetree_backends._zarr_metadata import Root, parse_root
 
 __all__ = ["FolderFiles", "FolderTarget", "is_generation", "open_generation", "read_root"]
@@ -24,8 +26,10 @@ ROOT_LIMIT = 1 << 20
 """Bytes of the metadata of a root that are read at most."""
 _GENERATION = re.compile(r"[0-9a-f]{16}")
 _PARTS = {ROOT, "manifest", "info", "blocks", "arrays", "packs"}
-_MAPPED_ABOVE = 64 << 10
+_MAPPED_FROM = 64 << 10
 """Smaller files are copied, so that there are never more mappings than the system allows."""
+_LIVE: "WeakSet[Any]" = WeakSet()
+"""Mappings that somebody holds; each holds a descriptor too before Python 3.13."""
 _TRIES, _PAUSE = 200, 0.01
 _DAMAGED = "the folder is damaged: restore it from a copy"
 
@@ -69,7 +73,10 @@ def _committed(path: Path) -> str | None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a folder has nothing but what a generation has, whole or not; its metadata comes first and goes last."""
-    names = {name for name, _ in files.list_folder(path)}
+    try:
+        names = {name for name, _ in files.list_folder(path)}
+    except FileNotFoundError:
+        return True  # another save has removed it meanwhile
     return not names or (ROOT in names and names <= _PARTS)
 
 
@@ -198,14 +205,18 @@ class FolderTarget:
         for name, folder in files.list_folder(self._path):
             if not folder or not is_generation(name) or name == self.generation:
                 continue
-            lock = files.lock_folder(self._path / name, exclusive=True)
-            if lock is None:
-                continue
-            try:
-                if _committed(self._path) != name and _is_ours(self._path / name):
-                    _remove(self._path / name)
-            finally:
-                files.close(lock)
+            with suppress(OSError):
+                self._remove_unused(name)
+
+    def _remove_unused(self, name: str) -> None:
+        lock = files.lock_folder(self._path / name, exclusive=True)
+        if lock is None:
+            return
+        try:
+            if _committed(self._path) != name and _is_ours(self._path / name):
+                _remove(self._path / name)
+        finally:
+            files.close(lock)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -259,13 +270,28 @@ class FolderFiles:
         finally:
             file.close()
 
-    def view(self, name: str) -> memoryview:
-        """Return a whole file, mapped if it is large; the mapping outlives this object."""
-        file: MappedFile = self._folder.file(*name.split("/"))
+    def view(self, name: str) -> memoryview | None:
+        """Return a whole file, mapped if it is large; None if so many are mapped that descriptors could run out.
+
+        The mapping outlives this object.
+        """
+        file = self._folder.file(*name.split("/"))
         try:
-            if file.size < _MAPPED_ABOVE:
+            if file.size < _MAPPED_FROM:
                 return memoryview(file.read(0, file.size))
-            return file.view(0, file.size)
+            if len(_LIVE) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+                return None
+            view = file.view(0, file.size)
+            _LIVE.add(view.obj)
+            return view
+        finally:
+            file.close()
+
+    def part(self, name: str, offset: int, size: int) -> tuple[bytes, int]:
+        """Return at most `size` bytes of a file at `offset`, and the size of the whole file."""
+        file = self._folder.file(*name.split("/"))
+        try:
+            return file.read(offset, size), file.size
         finally:
             file.close()
 

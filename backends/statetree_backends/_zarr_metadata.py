@@ -200,6 +200,11 @@ class ArrayMetadata:
     separator: str
     """Separator of chunk keys."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether chunks are stored as they are."""
+        return self.codec is None and not self.checksum
+
 
 def parse_array(data: bytes, spec: ArraySpec, place: str) -> ArrayMetadata:
     """Return how array `spec` is stored, its metadata held against the manifest.

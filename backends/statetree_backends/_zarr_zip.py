@@ -210,10 +210,15 @@ class ZipFiles:
             fail(code, f"at most {limit} bytes", str(entry.size), place=name, remedy=_DAMAGED)
         return self._file.read(payload(self._file, entry), entry.size)
 
-    def view(self, name: str) -> memoryview:
+    def view(self, name: str) -> memoryview | None:
         """Return a whole entry mapped."""
         entry = self._find(name)
         return self._file.view(payload(self._file, entry), entry.size) if entry.size else memoryview(b"")
+
+    def part(self, name: str, offset: int, size: int) -> tuple[bytes, int]:
+        """Return at most `size` bytes of an entry at `offset`, and the size of the whole entry."""
+        entry = self._find(name)
+        return self._file.read(payload(self._file, entry) + offset, min(size, max(0, entry.size - offset))), entry.size
 
     def stored_bytes(self) -> int:
         """Return the size of the zip file."""

@@ -82,7 +82,7 @@ class NewFile:
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path = Path(os.path.realpath(path))
         self._fd = -1
-        self._temporary = self.path.with_name(f".{self.path.name[:150]}.{secrets.token_hex(8)}{SUFFIX}")
+        self._temporary = _temporary(self.path)
         self._pending: list[memoryview | bytes] = []
         self._pending_at = 0
         self._pending_size = 0
@@ -97,10 +97,23 @@ class NewFile:
             )
         with self._saving():
             _remove_stale(self.path)
-            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not self._begin():
+                self._temporary = _temporary(self.path)
             if size:
                 _reserve(self._fd, size)
+
+    def _begin(self) -> bool:
+        """Make and lock the file; False if another save of this name took it for a stale one before it was locked."""
+        self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_still_at(self._fd, self._temporary):
+                return True
+        except BlockingIOError:
+            pass
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        return False
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
@@ -173,6 +186,10 @@ class NewFile:
                 os.unlink(self._temporary)
             with suppress(OSError):
                 os.close(fd)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name[:150]}.{secrets.token_hex(8)}{SUFFIX}")
 
 
 def _reserve(fd: int, size: int) -> None:
@@ -254,7 +271,7 @@ def open_folder(path: Path) -> int:
 
 
 def is_still_at(fd: int, path: Path) -> bool:
-    """Whether the folder that `fd` holds is the one at `path` now."""
+    """Whether the file or folder that `fd` holds is the one at `path` now."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

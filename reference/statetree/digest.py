@@ -54,6 +54,12 @@ def hasher(algorithm: str) -> Callable[[Any], bytes]:
     return found
 
 
+def hex_hasher(algorithm: str) -> Callable[[Any], str]:
+    """Return the function bytes → digest as lower-case hexadecimal text."""
+    function = hasher(algorithm)
+    return xxhash.xxh3_128_hexdigest if algorithm == "xxh3-128" else lambda data: function(data).hex()
+
+
 def digest_size(algorithm: str) -> int:
     """Return the bytes of a raw digest."""
     hasher(algorithm)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -144,32 +145,31 @@ def _memory(entries: Sequence[ArrayEntry], nbytes: Sequence[int]) -> tuple[list[
     Arrays below 4 MiB share slabs of some 32 MiB, which the system gives in large pages: touching fresh memory in small
     pages takes longer than reading a file from the cache. A slab lives as long as one of its arrays.
     """
+    dtypes = {name: row.numpy for name, row in BY_NAME.items()}
     arrays: list[Array] = []
     parts: list[memoryview] = []
     sizes = [-(-size // _ALIGN) * _ALIGN for size in nbytes]
-    dtypes = {name: row.numpy for name, row in BY_NAME.items()}
-    at = end = 0
-    for number, entry in enumerate(entries):
-        if not number or at + sizes[number] > end or sizes[number] >= _OWN:
-            end = _slab_size(sizes, number)
-            slab = np.empty(end + _ALIGN, np.uint8)
-            at = -slab.__array_interface__["data"][0] % _ALIGN
-            end += at
-            whole = slab.data
-        arrays.append(np.ndarray(entry.shape, dtypes[entry.dtype], slab, at))
-        parts.append(whole[at : at + nbytes[number]])
-        at += sizes[number]
+    first = 0
+    while first < len(entries):
+        last = _slab_end(sizes, first)
+        slab = np.empty(sum(sizes[first:last]) + _ALIGN, np.uint8)
+        start = -slab.__array_interface__["data"][0] % _ALIGN
+        places = list(accumulate(sizes[first:last], initial=start))
+        whole = slab.data
+        here = entries[first:last]
+        arrays += [np.ndarray(e.shape, dtypes[e.dtype], slab, at) for e, at in zip(here, places, strict=False)]
+        parts += [whole[at : at + size] for at, size in zip(places, nbytes[first:last], strict=False)]
+        first = last
     return arrays, parts
 
 
-def _slab_size(sizes: Sequence[int], first: int) -> int:
-    """Return the bytes of a slab for the arrays from `first` on."""
-    total = sizes[first]
-    for size in sizes[first + 1 :]:
-        if total >= _SLAB or size >= _OWN or sizes[first] >= _OWN:
-            break
-        total += size
-    return total
+def _slab_end(sizes: Sequence[int], first: int) -> int:
+    """Return the number behind the last array that shares a slab with array `first`."""
+    total, last = sizes[first], first + 1
+    while last < len(sizes) and total < _SLAB and max(sizes[first], sizes[last]) < _OWN:
+        total += sizes[last]
+        last += 1
+    return last
 
 
 def _check_bytes(declared: int, stored: int, limits: Limits) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, overload
 import numpy as np
 
 from statetree.decode import first_paths
-from statetree.digest import BLOCK, block_count, block_spans, hasher
+from statetree.digest import BLOCK, block_count, block_spans, hasher, hex_hasher
 from statetree.dtype import BY_NAME
 from statetree.errors import fail
 from statetree.manifest import ArrayEntry, Manifest
@@ -83,13 +83,13 @@ class Source:
         Raises:
             IntegrityError: some do not have the digest that the manifest promises.
         """
-        view_of, function, verify = self.reader.view, self._hash, self._verify
+        view_of, verify, function = self.reader.view, self._verify, hex_hasher(self.manifest.algorithm)
         for index, (entry, out) in enumerate(zip(self.manifest.arrays, outs, strict=True)):
             if 0 < len(out) <= BLOCK and entry.dtype not in _CHECKED:
                 view = view_of(index)
                 if view is not None and len(view) == len(out):
                     out[:] = view
-                    if not verify or function(out).hex() == entry.digest:
+                    if not verify or function(out) == entry.digest:
                         continue
             self.fill(index, out)
 

@@ -49,7 +49,8 @@ def _text(name: bytes) -> str:
 def find_end(file: MappedFile) -> int:
     """Return the file offset of the end record, -1 if there is none; bytes may follow it."""
     first = max(0, file.size - _TAIL)
-    at = file.read(first, _TAIL).rfind(b"PK\5\6")
+    tail = file.read(first, _TAIL)
+    at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - END.size + 4))
     return first + at if at >= 0 else -1
 
 

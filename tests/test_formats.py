@@ -70,7 +70,8 @@ def _canary(folder: Path) -> tuple[Path, dict[str, bytes]]:
     bird = {"weights": list(range(5)), "bird": Canary(nest)}
     pickles = {f"protocol {p}": pickle.dumps(bird, p) for p in range(6)}
     newest = pickles["protocol 4"]
-    numbers = b"".join(pickle.dumps(x, 2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, bird, []))
+    series: list[Any] = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, bird, []]
+    numbers = b"".join(pickle.dumps(x, 2) for x in series)
     objects = io.BytesIO()
     np.save(objects, np.array([Canary(nest)], object), allow_pickle=True)
     return nest, pickles | {
@@ -124,6 +125,8 @@ def test_all_canaries_are_tried(tmp_path: Path) -> None:
     assert list(_canary(tmp_path)[1]) == KINDS
 
 
+_LEGACY: list[Any] = [0x1950A86A20F9469CFC6C, 1001, {}, OrderedDict(), []]
+
 TEXTS = {
     "os.pkl": (
         b"\x80\x04cos\nsystem\nX\x04\0\0\0true\x85R.",
@@ -161,13 +164,17 @@ TEXTS = {
         "expected a statetree container, got a joblib file (a Python pickle, protocol 3) that imports "
         f"joblib.numpy_pickle.NumpyArrayWrapper, compressed with gzip (in PATH): {PICKLE}",
     ),
+    "old.z": (
+        b"ZF0x31f".ljust(21) + zlib.compress(b"\x80\x02N."),
+        f"expected a statetree container, got a joblib file (zlib, as joblib wrote before 0.10) (in PATH): {PICKLE}",
+    ),
     "torch.pt": (
         _zip({"a/data.pkl": pickle.dumps(OrderedDict(), 2), "a/data/0": bytes(8)}),
         "expected a statetree container, got a PyTorch checkpoint (zip with a pickle) that imports "
         f"collections.OrderedDict (in PATH): {TORCH}",
     ),
     "torch-old.pt": (
-        b"".join(pickle.dumps(x, 2) for x in (0x1950A86A20F9469CFC6C, 1001, {}, OrderedDict(), [])) + bytes(100),
+        b"".join(pickle.dumps(x, 2) for x in _LEGACY) + bytes(100),
         "expected a statetree container, got a PyTorch checkpoint (a series of pickles, as torch.save wrote before 1.6)"
         f" that imports collections.OrderedDict (in PATH): {TORCH}",
     ),
@@ -654,7 +661,12 @@ def _broken() -> Any:
 
 def test_formats_of_other_packages_are_asked_last_and_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    entries = [_Entry("a", _broken), _Entry("b", lambda: loaded.append("b") or _Mine()), _Entry("c", object)]
+
+    def mine() -> _Mine:
+        loaded.append("b")
+        return _Mine()
+
+    entries = [_Entry("a", _broken), _Entry("b", mine), _Entry("c", object)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == formats.GROUP else [])
 
     known = _seen(_put(tmp_path, "x.json", b"{}"))

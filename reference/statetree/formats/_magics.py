@@ -2,6 +2,7 @@
 
 from statetree.formats._folders import TENSORFLOW
 from statetree.formats._sample import Recognised, Sample
+from statetree.formats.pickles import REMEDY
 
 __all__ = ["recognise_magic", "recognise_safetensors", "recognise_tensorflow"]
 
@@ -25,6 +26,7 @@ _MAGICS: tuple[tuple[int, bytes, Recognised], ...] = (
             "load it where you trust it, and save its state as plain arrays",
         ),
     ),
+    (0, b"ZF0x", Recognised("joblib", "a joblib file (zlib, as joblib wrote before 0.10)", REMEDY, pickle=True)),
     (0, b"PAR1", Recognised("parquet", "a Parquet file", _ARROW)),
     (0, b"ARROW1", Recognised("arrow", "an Arrow or Feather file", _ARROW)),
     (

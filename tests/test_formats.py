@@ -662,11 +662,11 @@ def _broken() -> Any:
 def test_formats_of_other_packages_are_asked_last_and_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
-    def mine() -> _Mine:
+    def load() -> _Mine:
         loaded.append("b")
         return _Mine()
 
-    entries = [_Entry("a", _broken), _Entry("b", mine), _Entry("c", object)]
+    entries = [_Entry("a", _broken), _Entry("b", load), _Entry("c", object)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == formats.GROUP else [])
 
     known = _seen(_put(tmp_path, "x.json", b"{}"))

@@ -31,7 +31,7 @@ TARGETS = {
 """Time as a multiple of what safetensors takes."""
 MEMORY_TARGET = 64.0
 """MiB above the tree."""
-LIBRARIES = ("statetree", "numpy", "safetensors", "h5py", "zarr", "pymongo", "xxhash", "orjson")
+LIBRARIES = ("statetree", "numpy", "safetensors", "h5py", "zarr", "pymongo", "xxhash", "msgspec")
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class _Encoder:
         self.indices: dict[Any, int] = {}
         self.deepest = 0
         self.views = False
+        self.dtypes: dict[int, np.dtype[Any]] = {}
         self.short = min(1000, limits.key_bytes + 1)
 
     def fail(self, code: str, expected: str, found: str, remedy: str | None = None) -> NoReturn:
@@ -256,8 +257,11 @@ class _Encoder:
         index = self.indices.get(id(array))
         if index is not None:
             return index
-        if dtype_name(array.dtype) is None:
-            self.unsupported_dtype(array.dtype)
+        dtype = array.dtype
+        if self.dtypes.get(id(dtype)) is not dtype:
+            if dtype_name(dtype) is None:
+                self.unsupported_dtype(dtype)
+            self.dtypes[id(dtype)] = dtype
         if array.ndim > RANK:
             self.fail("LIMIT_RANK", f"at most {RANK} dimensions", f"{array.ndim}", "reshape the array")
         if array.nbytes > SAFE or (array.size == 0 and max(array.shape) > SAFE):

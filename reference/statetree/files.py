@@ -126,12 +126,21 @@ class NewFile:
 
     def write(self, offset: int, data: "memoryview | bytes") -> None:
         """Store `data` at `offset`. Small pieces that follow each other are gathered; gaps read as zeros."""
+        if type(data) is bytes and offset == self._pending_at + self._pending_size and self._gathers(len(data)):
+            self._pending.append(data)
+            self._pending_size += len(data)
+            self._end = max(self._end, offset + len(data))
+            return
         try:
             self._gather(offset, data)
         except BaseException:
             # Only now, because a context manager for each of ten thousand small pieces takes longer than they do.
             with self._saving():
                 raise
+
+    def _gathers(self, size: int) -> bool:
+        """Whether a small piece that follows the ones before can wait with them."""
+        return bool(self._pending) and size <= _GATHER and self._pending_size <= _BUFFER
 
     def _gather(self, offset: int, data: "memoryview | bytes") -> None:
         gap = offset - self._pending_at - self._pending_size

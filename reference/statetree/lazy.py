@@ -10,7 +10,6 @@ import numpy as np
 from statetree.digest import block_spans
 from statetree.dtype import BY_NAME
 from statetree.errors import Problem, StateTreeError, fail
-from statetree.manifest import ArrayEntry
 from statetree.source import Source
 
 __all__ = ["LazyArray", "StateFile"]
@@ -26,18 +25,21 @@ class LazyArray:
     result is always an owned, writable array. Reads are thread-safe.
     """
 
-    __slots__ = ("_index", "_source", "dtype", "shape")
-    shape: tuple[int, ...]
-    """Extents, outermost first."""
-    dtype: "np.dtype[Any]"
-    """NumPy dtype, native byte order."""
+    __slots__ = ("_index", "_source")
 
     def __init__(self, source: Source, index: int) -> None:
-        entry: ArrayEntry = source.manifest.arrays[index]
         self._source = source
         self._index = index
-        self.shape = entry.shape
-        self.dtype = _NUMPY[entry.dtype]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents, outermost first."""
+        return self._source.manifest.arrays[self._index].shape
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """NumPy dtype, native byte order."""
+        return _NUMPY[self._source.manifest.arrays[self._index].dtype]
 
     @property
     def nbytes(self) -> int:

@@ -1,7 +1,7 @@
 """Saving: a tree goes into a store, its arrays block by block. Source: spec sections 3, 6 and 7."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,12 +115,12 @@ def _write(
         at = 0
         for piece in pieces(array, spec):
             raw.append(function(piece))
-            if len(piece):
+            if spec.nbytes:
                 writer.write(index, at, piece)
             at += len(piece)
-            done += len(piece)
             if progress is not None:
-                progress(done, total)
+                progress(done + at, total)
+        done += at
         if len(raw) > 1:
             blocks[index] = b"".join(raw)
             raw = [function(blocks[index])]
@@ -150,22 +150,22 @@ def specs_of(encoded: Encoded) -> list[ArraySpec]:
     ]
 
 
-def pieces(array: Array, spec: ArraySpec) -> Iterator[memoryview | bytes]:
-    """Yield the canonical bytes of an array in pieces of 4 MiB, the last one shorter; one empty piece if empty."""
-    top = BY_NAME[spec.dtype].top
+def pieces(array: Array, spec: ArraySpec) -> Iterable[memoryview | bytes]:
+    """Return the canonical bytes of an array in pieces of 4 MiB, the last one shorter; one empty piece if empty."""
+    top = _TOPS[spec.dtype]
     if spec.nbytes <= SMALL and array.dtype.isnative and np.little_endian:
-        yield array.tobytes() if top is None else _canonical(memoryview(array.tobytes()), top)
-        return
+        return (array.tobytes() if top is None else _canonical(memoryview(array.tobytes()), top),)
     plain = array.flags.c_contiguous and array.dtype.isnative and array.flags.aligned
     if spec.nbytes <= BLOCK:
         whole = array if plain else np.array(array, BY_NAME[spec.dtype].numpy, order="C", copy=True, subok=False)
-        yield _canonical(raw_bytes(native(whole)), top)
-    elif plain and np.little_endian:
+        return (_canonical(raw_bytes(native(whole)), top),)
+    if plain and np.little_endian:
         data = raw_bytes(array)
-        for a, b in block_spans(0, len(data)):
-            yield _canonical(data[a:b], top)
-    else:
-        yield from _gathered(array, spec, top)
+        return (_canonical(data[a:b], top) for a, b in block_spans(0, len(data)))
+    return _gathered(array, spec, top)
+
+
+_TOPS = {name: row.top for name, row in BY_NAME.items()}
 
 
 def _gathered(array: Array, spec: ArraySpec, top: int | None) -> Iterator[memoryview]:

@@ -129,12 +129,20 @@ class Decoder:
             self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
         out: dict[Any, Any] = {}
         hashes: Counter[int] = Counter()
-        path, decode = self._path, self._node
+        path, decode, arrays, count = self._path, self._node, self._arrays, len(self._arrays)
         short = min(1000, self._limits.key_bytes // 4 + 1)
         for i in range(0, len(value), 2):
-            key = value[i]
+            key, child = value[i], value[i + 1]
             if type(key) is str and len(key) < short:
                 self._nodes += 1
+                if type(child) is dict and len(child) == 1 and key not in out:
+                    # Most of a large tree is this: a name and the array that comes next.
+                    index = child.get("array")
+                    if type(index) is int and index == self._seen < count:
+                        out[key] = arrays[index]
+                        self._seen += 1
+                        self._nodes += 1
+                        continue
             else:
                 key = self._key(key, depth)
                 if type(key) is tuple or (type(key) is int and abs(key) > SAFE):
@@ -151,7 +159,7 @@ class Decoder:
                     "keys that stay different in Python",
                     "keys that are equal there, such as 1 and true",
                 )
-            out[key] = decode(value[i + 1], depth)
+            out[key] = decode(child, depth)
             path.pop()
         return out
 

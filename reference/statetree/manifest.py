@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from math import prod
 from operator import mul
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -37,12 +37,19 @@ _REMEDY = "write the file with a conforming writer"
 _NEWER = "read it with a newer statetree: pip install -U statetree"
 
 
+if TYPE_CHECKING:
+    _DTypeName = str
+else:
+    # Decoding by these names also makes one str of each, not one a row.
+    _DTypeName = Literal[tuple(BY_NAME)]
+
+
 class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One row of the manifest's table of arrays."""
 
     digest: str
     """Digest of the canonical bytes, lower-case hexadecimal."""
-    dtype: str
+    dtype: _DTypeName
     """Name of a dtype of the registry."""
     shape: tuple[int, ...]
     """Extents, outermost first."""

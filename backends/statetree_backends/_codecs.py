@@ -62,6 +62,13 @@ def _gunzip(data: bytes, size: int) -> bytes:
 
 
 def _unzstd(data: bytes, size: int) -> bytes:
+    if find_spec("zstandard") is None:
+        fail(
+            "BACKEND_LIBRARY",
+            "the library 'zstandard' for zstd frames",
+            "no such library",
+            remedy="pip install 'statetree[all]'",
+        )
     import zstandard
 
     try:

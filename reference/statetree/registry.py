@@ -153,6 +153,5 @@ def recognise(path: Path) -> Backend:
     for name in backend_names():
         backend = find_backend(name)
         if backend.recognises(path, head):
-            check_library(backend)
             return backend
     refuse_foreign(path, head)

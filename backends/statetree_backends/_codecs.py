@@ -4,7 +4,7 @@ import gzip
 import zlib
 from importlib.util import find_spec
 
-from statetree.errors import fail
+from statetree.errors import StateTreeError, fail
 
 __all__ = ["compress", "decompress", "missing_codec"]
 
@@ -31,6 +31,8 @@ def decompress(name: str, data: bytes, size: int, place: str) -> bytes:
     """
     try:
         out = _gunzip(data, size) if name == "gzip" else _unzstd(data, size)
+    except StateTreeError:
+        raise
     except (zlib.error, ValueError, EOFError) as error:
         fail(
             "DIGEST",

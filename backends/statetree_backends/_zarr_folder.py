@@ -314,9 +314,10 @@ def open_generation(path: Path) -> tuple[Root, FolderFiles]:
     gone: Root | None = None
     for _ in range(_TRIES):
         try:
-            root = parse_root(read_root(path), ROOT)
+            text = read_root(path)
         except MissingFileError:
             _uncommitted(path, "a finished save", "one that never ended", "saving here again is safe")
+        root = parse_root(text, ROOT)
         place = path / root.generation
         try:
             fd = _lock(place)
@@ -330,7 +331,7 @@ def open_generation(path: Path) -> tuple[Root, FolderFiles]:
             continue
         found = FolderFiles(place, fd)
         try:
-            if parse_root(read_root(path), ROOT) == root:
+            if read_root(path) == text:
                 return root, found
         except BaseException:
             found.close()

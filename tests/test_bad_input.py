@@ -27,9 +27,9 @@ CONTAINERS = ["x.h5", "x.zarr", "x.zarr.zip", "x.bson"]
 BACKENDS = {"x.h5": "hdf5", "x.zarr": "zarr", "x.zarr.zip": "zarr", "x.bson": "bson"}
 TREE = {"w": np.arange(5.0), "epoch": 1}
 
-STATE = "leave it out, or save what it is made of; statetree.state(model) does that"
+STATE = "leave it out, or save what it is made of"
 MADE_OF = (
-    "call statetree.state() on it first, or save what it is made of: dict, list, tuple, Record or namedtuple, "
+    "save what it is made of: dict, list, tuple, Record or namedtuple, "
     "with NumPy array or scalar, int, float, complex, bool, None, str, bytes or Symbol as leaves"
 )
 OBJECTS = "save its elements as a list; object arrays are pickles and are refused for long-term storage"

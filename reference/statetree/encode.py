@@ -344,8 +344,8 @@ def _remedy(kind: type) -> str:
             "save its arrays, for instance {'data': m.data, 'indices': m.indices, 'indptr': m.indptr, 'shape': m.shape}"
         )
     if name in ("function", "builtin_function_or_method", "method", "type", "module"):
-        return "leave it out, or save what it is made of; statetree.state(model) does that"
-    return f"call statetree.state() on it first, or save what it is made of: {_CONTAINERS}, with {_LEAVES} as leaves"
+        return "leave it out, or save what it is made of"
+    return f"save what it is made of: {_CONTAINERS}, with {_LEAVES} as leaves"
 
 
 _REMEDIES: tuple[tuple[type, str], ...] = (

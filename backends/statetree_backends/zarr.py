@@ -10,7 +10,7 @@ import numpy as np
 
 from statetree.digest import block_count, digest_size
 from statetree.errors import MissingFileError, StateTreeError, fail
-from statetree.files import SUFFIX, io_errors, is_folder, list_folder
+from statetree.files import SUFFIX, give_back, io_errors, is_folder, list_folder
 from statetree.limits import Limits
 from statetree.store import ArraySpec, WriteOptions
 from statetree_backends._block import checked_text
@@ -110,6 +110,8 @@ class ZarrReader:
         # Only the last one is kept: a mapping keeps a descriptor, and the pages that were read of it.
         last, view = self._view
         if last == index:
+            if view is not None:
+                give_back(view)
             return view
         spec, stored = self._specs[index], self._metadata(index)
         if not stored.plain or (spec.shape and stored.rows < spec.shape[0]):

@@ -23,6 +23,7 @@ __all__ = [
     "NewFile",
     "NewPart",
     "exists",
+    "give_back",
     "io_errors",
     "is_folder",
     "list_folder",
@@ -415,6 +416,12 @@ def is_folder(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether anything is at `path`."""
     return os.path.lexists(path)
+
+
+def give_back(view: memoryview) -> None:
+    """Let the system take back the pages of a mapping that were read; they stay in its cache."""
+    if isinstance(view.obj, mmap.mmap):
+        view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 class MappedFile:

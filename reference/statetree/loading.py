@@ -20,6 +20,7 @@ from statetree.path import Path, PathSyntaxError, parse_path, path_text
 from statetree.pause import no_collection
 from statetree.registry import as_path, recognise
 from statetree.source import Source
+from statetree.store import Reader
 from statetree.tree import Record
 
 __all__ = ["load", "lookup", "map_arrays", "open"]
@@ -118,7 +119,7 @@ def load(
         wanted: dict[int, LazyArray] = {}
         map_arrays(tree, lambda lazy: wanted.setdefault(id(lazy), lazy))
         if not mmap:
-            _check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.stored_bytes, chosen)
+            _check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.source.reader, chosen)
         known = {key: lazy.view() if mmap else lazy.read() for key, lazy in wanted.items()}
         return map_arrays(tree, lambda lazy: known[id(lazy)])
 
@@ -127,7 +128,7 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
     source, text = _source(path, verify, limits)
     try:
         entries = source.manifest.arrays
-        _check_bytes(sum(source.manifest.nbytes), source.reader.stored_bytes(), limits)
+        _check_bytes(sum(source.manifest.nbytes), source.reader, limits)
         arrays, parts = _memory(entries, source.manifest.nbytes)
         file = _opened(source, text, path, limits, lambda: arrays)
         source.fill_all(parts)
@@ -172,7 +173,7 @@ def _slab_end(sizes: Sequence[int], first: int) -> int:
     return last
 
 
-def _check_bytes(declared: int, stored: int, limits: Limits) -> None:
+def _check_bytes(declared: int, reader: Reader, limits: Limits) -> None:
     """Refuse to allocate more than the caller allows, or far more than the file holds."""
     allowed = limits.total_bytes if limits.total_bytes is not None else _free_memory() // 2
     if declared > allowed:
@@ -182,7 +183,7 @@ def _check_bytes(declared: int, stored: int, limits: Limits) -> None:
             f"{declared} bytes",
             remedy="open it lazily (statetree.open), load a part with select=, or raise limits=Limits(total_bytes=…)",
         )
-    if declared > 4 << 30 and declared > limits.ratio * stored:
+    if declared > 4 << 30 and declared > limits.ratio * (stored := reader.stored_bytes()):
         fail(
             "LIMIT_RATIO",
             f"arrays of at most {limits.ratio} times the stored bytes",

@@ -17,6 +17,7 @@ from statetree.store import ArraySpec, Reader
 
 __all__ = ["Source"]
 
+_RELEASE = 32 << 20
 _CHECKED = frozenset(name for name, row in BY_NAME.items() if row.top is not None)
 _DAMAGED = "the file is damaged: restore it from a copy, or read the rest of it with select="
 
@@ -165,6 +166,9 @@ class Source:
         size = self._digest_bytes
         for a, b in block_spans(start, stop):
             piece = out[a - start : b - start]
+            if view is not None and a > start and a % _RELEASE == 0:
+                # A new view lets the store give back the pages of the last one, which count as memory in use.
+                view = self._sized_view(index)
             if view is not None:
                 piece[:] = view[a:b]
             else:

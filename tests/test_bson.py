@@ -146,7 +146,12 @@ BAD = {
     "length of 2 GiB": (struct.pack("<I", 1 << 31) + b"\0", "BSON_FRAMING"),
     "no end": (struct.pack("<i", 5) + b"\1", "BSON_FRAMING"),
     "trailing bytes": (document() + b"\0", "BSON_FRAMING"),
-    "string of length 0": (document(element(2, b"a", struct.pack("<i", 0) + b"\0")), "BSON_FRAMING"),
+    "string of length 0": (document(element(2, b"a", struct.pack("<i", 0) + b"\0")), "BSON_STRING"),
+    "string that is longer than its document": (
+        document(element(2, b"a", struct.pack("<i", 9) + b"a\0")),
+        "BSON_STRING",
+    ),
+    "string of negative length": (document(element(2, b"a", struct.pack("<i", -1) + b"a\0")), "BSON_STRING"),
     "string without zero byte": (document(element(2, b"a", struct.pack("<i", 2) + b"aa")), "BSON_STRING"),
     "string not UTF-8": (document(element(2, b"a", struct.pack("<i", 2) + b"\xff\0")), "BSON_STRING"),
     "name not UTF-8": (document(element(2, b"\xff", TEXT)), "BSON_STRING"),

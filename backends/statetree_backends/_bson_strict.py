@@ -1,16 +1,18 @@
 """A strict reader of small BSON documents: what pymongo would let pass is refused. Source: spec section 7.5."""
 
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from statetree.errors import fail, shown
 
-__all__ = ["MAX_DOCUMENT", "read_document"]
+__all__ = ["MAX_DOCUMENT", "check_fields", "read_document"]
 
 MAX_DOCUMENT = 16 << 20
 _REMEDY = "write the file with a conforming writer"
 _CODE_TYPES = {0x0D: "JavaScript code", 0x0F: "JavaScript code with scope"}
 _DEPTH = 4
+_NAMES: dict[type, str] = {str: "string", bytes: "binary", list: "array", dict: "document"}
 
 
 def read_document(data: bytes | memoryview, place: str) -> dict[str, Any]:
@@ -25,6 +27,22 @@ def read_document(data: bytes | memoryview, place: str) -> dict[str, Any]:
     """
     walker = _Walker(bytes(data), place)
     return walker.document(0, len(data), 0)
+
+
+def check_fields(document: Mapping[str, Any], kinds: Mapping[str, str], place: str) -> None:
+    """Refuse a document of `read_document` whose elements are not those of `kinds`, name → BSON type, in order.
+
+    Raises:
+        InvalidError: other names or another order, or an element of another type.
+    """
+    if list(document) != list(kinds):
+        found = shown(", ".join(document), 60) or "none"
+        fail("BSON_CHUNKS", f"the elements {', '.join(kinds)}", found, place=place, remedy=_REMEDY)
+    for name, kind in kinds.items():
+        value = document[name]
+        found = value[0] if type(value) is tuple else _NAMES[type(value)]
+        if found != kind:
+            fail("BSON_TYPE", f"{name} as {kind}", found, place=place, remedy=_REMEDY)
 
 
 class _Walker:
@@ -73,7 +91,7 @@ class _Walker:
     def value(self, kind: int, at: int, end: int, depth: int) -> tuple[Any, int]:
         match kind:
             case 0x02:
-                size = self.size(at, end, 1)
+                size = self.size(at, end, 1, code="BSON_STRING")
                 if self.data[at + 3 + size]:
                     fail("BSON_STRING", "a zero byte behind a string", "another", place=self.place, remedy=_REMEDY)
                 return self.text(self.data[at + 4 : at + 3 + size]), at + 4 + size
@@ -108,11 +126,13 @@ class _Walker:
         expected = "BSON types string, document, array, generic binary, int32 and int64"
         fail("BSON_TYPE", expected, found, place=self.place, remedy=_REMEDY)
 
-    def size(self, at: int, end: int, least: int, *, extra: int = 0, itself: bool = False) -> int:
+    def size(
+        self, at: int, end: int, least: int, *, extra: int = 0, itself: bool = False, code: str = "BSON_FRAMING"
+    ) -> int:
         """Return the length field at `at`, held against what is left of the document."""
         if at + 4 > end:
             self.framing("4 bytes of a length", str(end - at))
         (size,) = struct.unpack_from("<i", self.data, at)
         if size < least or at + (0 if itself else 4) + extra + size > end:
-            self.framing("a length within its document", str(size))
+            fail(code, "a length within its document", str(size), place=self.place, remedy=_REMEDY)
         return int(size)

@@ -1,0 +1,73 @@
+"""The index of a BSON file: where the payloads of the data documents lie. Source: spec section 7.5."""
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from statetree.errors import fail
+from statetree_backends._bson_file import ALIGN, DAMAGED, PIECE
+from statetree_backends._bson_strict import MAX_DOCUMENT
+
+__all__ = ["Index"]
+
+_ROW = np.dtype([("array", "<u4"), ("n", "<u4"), ("offset", "<u8"), ("size", "<u8")])
+
+
+class Index:
+    """The rows of an index, found to be in order and within the file.
+
+    Args:
+        data: bytes of the index.
+        rows: number of data documents that the header block states.
+        arrays: number of arrays that the manifest lists.
+        end: file offset that the documents of data come before.
+        packed: whether payloads are compressed.
+
+    Raises:
+        InvalidError: the rows are out of order, name an array that is not there, or point out of the file.
+    """
+
+    def __init__(self, data: bytes, rows: int, arrays: int, end: int, *, packed: bool) -> None:
+        if len(data) != rows * _ROW.itemsize:
+            _wrong(f"{rows} rows of {_ROW.itemsize} bytes", f"{len(data)} bytes")
+        table = np.frombuffer(data, _ROW)
+        _check_order(table, arrays)
+        _check_places(table, end, MAX_DOCUMENT - 1 if packed else PIECE)
+        first = np.flatnonzero(table["n"] == 0)
+        starts = np.full(arrays, -1, np.int64)
+        starts[table["array"][first]] = first
+        self.starts: list[int] = starts.tolist()
+        """Row of the first document of each array, -1 if it has none."""
+        counts = np.bincount(table["array"].astype(np.int64), minlength=arrays)
+        self.counts: list[int] = counts.tolist()
+        """Number of documents of each array."""
+        self.whole: list[int] = np.where((counts == 1) & (not packed), starts, -1).tolist()
+        """Row of each array that lies in one document as it is, -1 for others."""
+        self.offsets: list[int] = table["offset"].tolist()
+        """File offset of the payload of each row."""
+        self.sizes: list[int] = table["size"].tolist()
+        """Stored bytes of the payload of each row."""
+
+
+def _wrong(expected: str, found: str) -> NoReturn:
+    fail("BSON_CHUNKS", f"an index of {expected}", found, place="index", remedy=DAMAGED)
+
+
+def _check_order(table: "np.ndarray[Any, np.dtype[np.void]]", arrays: int) -> None:
+    array, n = table["array"].astype(np.int64), table["n"].astype(np.int64)
+    step = np.diff(array, prepend=-1)
+    before = np.concatenate(([-1], n[:-1]))
+    if not np.where(step > 0, n == 0, (step == 0) & (n == before + 1)).all():
+        _wrong("rows in the order of arrays and their pieces", "another order")
+    if len(array) and array[-1] >= arrays:
+        _wrong(f"{arrays} arrays", f"array {array[-1]}")
+
+
+def _check_places(table: "np.ndarray[Any, np.dtype[np.void]]", end: int, largest: int) -> None:
+    if (table["offset"] >= end).any() or (table["size"] > largest).any() or (table["size"] == 0).any():
+        _wrong(f"payloads of 1 to {largest} bytes within the file", "others")
+    # No sum overflows now. A zero byte follows each payload.
+    offset = table["offset"].astype(np.int64)
+    behind = offset + table["size"].astype(np.int64) + 1
+    if (behind > np.append(offset[1:], end)).any() or (offset % ALIGN != 0).any():
+        _wrong(f"payloads behind each other at multiples of {ALIGN}", "others")

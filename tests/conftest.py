@@ -19,5 +19,5 @@ settings.load_profile(os.environ.get("STATETREE_PROFILE", "ci"))
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Name a case of bytes after its parameter: a gzip member holds the time, and workers compare the names of cases."""
+    """Name a case of bytes after its parameter: a gzip member holds the time, and workers compare names of cases."""
     return argname if isinstance(val, bytes) else None

@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from statetree.errors import fail
 from statetree_backends._bson_file import ALIGN, DAMAGED, PIECE
@@ -36,16 +37,16 @@ class Index:
         first = np.flatnonzero(table["n"] == 0)
         starts = np.full(arrays, -1, np.int64)
         starts[table["array"][first]] = first
-        self.starts: list[int] = starts.tolist()
+        self.starts: NDArray[np.int64] = starts
         """Row of the first document of each array, -1 if it has none."""
         counts = np.bincount(table["array"].astype(np.int64), minlength=arrays)
-        self.counts: list[int] = counts.tolist()
+        self.counts: NDArray[np.int64] = counts
         """Number of documents of each array."""
-        self.whole: list[int] = np.where((counts == 1) & (not packed), starts, -1).tolist()
+        self.whole: NDArray[np.int64] = np.where((counts == 1) & (not packed), starts, -1)
         """Row of each array that lies in one document as it is, -1 for others."""
-        self.offsets: list[int] = table["offset"].tolist()
+        self.offsets: NDArray[np.int64] = table["offset"].astype(np.int64)
         """File offset of the payload of each row."""
-        self.sizes: list[int] = table["size"].tolist()
+        self.sizes: NDArray[np.int64] = table["size"].astype(np.int64)
         """Stored bytes of the payload of each row."""
 
 

@@ -65,7 +65,7 @@ class Unpacker:
             IntegrityError: a chunk is not there, cannot be unpacked, or has another size than it should.
         """
         if stored.offset is not None:
-            out[:] = self._file.view(stored.offset + start, stop - start)
+            self._file.read_into(stored.offset + start, out)
         elif stored.compact is not None:
             out[:] = stored.compact[start:stop]
         elif stored.chunks is not None and stop > start:

@@ -287,11 +287,25 @@ class FolderFiles:
         finally:
             file.close()
 
-    def part(self, name: str, offset: int, size: int) -> tuple[bytes, int]:
-        """Return at most `size` bytes of a file at `offset`, and the size of the whole file."""
+    def size(self, name: str) -> int:
+        """Return the bytes of a file.
+
+        Raises:
+            MissingFileError: there is none.
+        """
         file = self._folder.file(*name.split("/"))
         try:
-            return file.read(offset, size), file.size
+            return file.size
+        finally:
+            file.close()
+
+    def read_into(self, name: str, offset: int, out: memoryview) -> int:
+        """Copy the bytes at `offset` of a file into `out`, unless it ends before, and return its size."""
+        file = self._folder.file(*name.split("/"))
+        try:
+            if offset + len(out) <= file.size:
+                file.read_into(offset, out)
+            return file.size
         finally:
             file.close()
 

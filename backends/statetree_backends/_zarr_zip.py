@@ -215,10 +215,20 @@ class ZipFiles:
         entry = self._find(name)
         return self._file.view(payload(self._file, entry), entry.size) if entry.size else memoryview(b"")
 
-    def part(self, name: str, offset: int, size: int) -> tuple[bytes, int]:
-        """Return at most `size` bytes of an entry at `offset`, and the size of the whole entry."""
+    def size(self, name: str) -> int:
+        """Return the bytes of an entry.
+
+        Raises:
+            MissingFileError: there is none.
+        """
+        return self._find(name).size
+
+    def read_into(self, name: str, offset: int, out: memoryview) -> int:
+        """Copy the bytes at `offset` of an entry into `out`, unless it ends before, and return its size."""
         entry = self._find(name)
-        return self._file.read(payload(self._file, entry) + offset, min(size, max(0, entry.size - offset))), entry.size
+        if offset + len(out) <= entry.size:
+            self._file.read_into(payload(self._file, entry) + offset, out)
+        return entry.size
 
     def stored_bytes(self) -> int:
         """Return the size of the zip file."""

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from statetree.digest import block_count, digest_size
 from statetree.errors import fail
 from statetree.limits import Limits
-from statetree.store import ArraySpec, WriteOptions
+from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree_backends._bson_file import DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
 from statetree_backends._bson_writer import BsonWriter
@@ -52,8 +54,16 @@ class BsonReader:
         data = self._container.text("index")
         packed = self._compression is not None
         self._index = Index(data, block.documents, len(specs), end, packed=packed)
-        self._offsets, self._sizes, self._starts = self._index.offsets, self._index.sizes, self._index.starts
-        self._whole = self._index.whole
+
+    def layout(self) -> Layout | None:
+        """Return where arrays lie that are stored as they are in one document; the file is one segment."""
+        index = self._index
+        if not len(index.offsets):
+            return None
+        rows = np.maximum(index.whole, 0)
+        segments = np.where(index.whole >= 0, 0, -1)
+        read = self._file.read_into
+        return Layout(segments, index.offsets[rows], index.sizes[rows], lambda _, offset, out: read(offset, out))
 
     def blocks(self, index: int) -> bytes:
         """Return the block digests of array `index`."""
@@ -78,13 +88,13 @@ class BsonReader:
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, if it is stored as it is in one document."""
-        row = self._whole[index]
-        return self._file.view(self._offsets[row], self._sizes[row]) if row >= 0 else None
+        row = self._index.whole[index]
+        return self._file.view(int(self._index.offsets[row]), int(self._index.sizes[row])) if row >= 0 else None
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index` out of its documents."""
         nbytes = self._specs[index].nbytes
-        wanted, found = -(-nbytes // PIECE), self._index.counts[index]
+        wanted, found = -(-nbytes // PIECE), int(self._index.counts[index])
         if found != wanted:
             code = "ARRAY_MISSING" if found < wanted else "BSON_CHUNKS"
             fail(code, f"{wanted} data documents", str(found), place=self.place(index), remedy=DAMAGED)
@@ -92,22 +102,27 @@ class BsonReader:
         while at < stop:
             n = at // PIECE
             end = min(stop, (n + 1) * PIECE)
-            piece = self._piece(index, n, min(PIECE, nbytes - n * PIECE))
-            out[at - start : end - start] = piece[at - n * PIECE : end - n * PIECE]
+            self._piece(index, n, min(PIECE, nbytes - n * PIECE), at % PIECE, out[at - start : end - start])
             at = end
 
-    def _piece(self, index: int, n: int, size: int) -> memoryview:
-        row = self._starts[index] + n
-        offset, stored = self._offsets[row], self._sizes[row]
-        if self._compression is None:
-            if stored != size:
-                fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
-            return self._file.view(offset, stored)
+    def _piece(self, index: int, n: int, size: int, start: int, out: memoryview) -> None:
+        """Copy from byte `start` of the n-th piece of an array, which has `size` bytes."""
+        row = int(self._index.starts[index]) + n
+        offset, stored = int(self._index.offsets[row]), int(self._index.sizes[row])
+        if self._compression is not None:
+            out[:] = memoryview(self._unpacked(index, row, size))[start : start + len(out)]
+            return
+        if stored != size:
+            fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
+        self._file.read_into(offset + start, out)
+
+    def _unpacked(self, index: int, row: int, size: int) -> bytes:
+        """Return a piece unpacked; the last one is kept, since digest blocks are half as long."""
         with self._lock:
             if self._last[0] != row:
-                data = decompress(self._compression, self._file.read(offset, stored), size, self.place(index))
-                self._last = (row, data)
-            return memoryview(self._last[1])
+                stored = self._file.read(int(self._index.offsets[row]), int(self._index.sizes[row]))
+                self._last = (row, decompress(self._compression or "", stored, size, self.place(index)))
+            return self._last[1]
 
     def reread(self, index: int) -> bool:
         """There is no other way."""

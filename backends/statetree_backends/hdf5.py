@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from statetree.digest import block_count
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
-from statetree.store import ArraySpec, WriteOptions
+from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_library import Library
@@ -39,7 +40,8 @@ class Hdf5Reader:
         self._library: Library | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
-        self._offsets: list[int] | None = None
+        self._offsets: NDArray[np.int64] | None = None
+        self._sizes: NDArray[np.int64] = np.empty(0, np.int64)
         self._lock = threading.RLock()
         self._file = MappedFile(path)
         self._unpacker = Unpacker(self._file)
@@ -132,10 +134,23 @@ class Hdf5Reader:
             fail("ARRAY_MISSING", expected, str(len(index)), place="/index", remedy=_DAMAGED)
         rows = np.frombuffer(index, "<u8")
         offsets, sizes = rows[0::2], rows[1::2]
-        inside = offsets.astype(np.float64) + sizes <= self._file.size
+        inside = (offsets <= self._file.size) & (sizes <= self._file.size - np.minimum(offsets, self._file.size))
         # A place outside of the file is stale; 0 sends its array through the library.
-        self._offsets = np.where(inside, offsets, 0).tolist()
-        self._sizes: list[int] = sizes.tolist()
+        self._offsets = np.where(inside, offsets, 0).astype(np.int64)
+        self._sizes = np.where(inside, sizes, 0).astype(np.int64)
+
+    def layout(self) -> Layout | None:
+        """Return the places of the index; the file is one segment."""
+        if self._offsets is None:
+            return None
+        segments = np.where(self._offsets > 0, 0, -1)
+        return Layout(segments, self._offsets, self._sizes, lambda _, offset, out: self._file.read_into(offset, out))
+
+    def _offset(self, index: int) -> int | None:
+        """Return where the index says that array `index` lies, None if it does not say or was found to be wrong."""
+        if self._offsets is None or index in self._slow or self._sizes[index] != self._specs[index].nbytes:
+            return None
+        return int(self._offsets[index]) or None
 
     def blocks(self, index: int) -> bytes:
         """Return the block digests of array `index`."""
@@ -152,17 +167,17 @@ class Hdf5Reader:
         return self._blocks.get(index, b"")
 
     def view(self, index: int) -> memoryview | None:
-        """Return array `index` mapped, None if it is chunked or no longer where the index says."""
-        if self._offsets is not None and index not in self._slow:
-            at = self._offsets[index]
-            if at:
-                return self._file.view(at, self._sizes[index])
-        stored = self._found(index)
-        return None if stored.offset is None else self._file.view(stored.offset, self._specs[index].nbytes)
+        """Return array `index` mapped, None if it does not lie in one piece."""
+        offset = self._offset(index) or self._found(index).offset
+        return None if offset is None else self._file.view(offset, self._specs[index].nbytes)
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index`."""
-        self._unpacker.read(self._found(index), start, stop, out)
+        offset = self._offset(index)
+        if offset is not None:
+            self._file.read_into(offset + start, out)
+        else:
+            self._unpacker.read(self._found(index), start, stop, out)
 
     def _found(self, index: int) -> Stored:
         """Return where array `index` lies by its name."""
@@ -174,10 +189,9 @@ class Hdf5Reader:
     def reread(self, index: int) -> bool:
         """Read array `index` by its name from now on."""
         with self._lock:
-            if index in self._slow or self._offsets is None or not self._offsets[index]:
-                return False
+            known = self._offset(index) is not None
             self._slow.add(index)
-            return True
+            return known
 
     def stored_bytes(self) -> int:
         """Return the size of the file."""

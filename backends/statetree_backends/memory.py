@@ -6,7 +6,7 @@ from pathlib import Path
 
 from statetree.digest import hasher
 from statetree.limits import Limits
-from statetree.store import ArraySpec, WriteOptions
+from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree_backends._block import checked_text
 
 __all__ = ["BACKEND", "clear"]
@@ -96,6 +96,10 @@ class MemoryReader:
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index`."""
         out[:] = memoryview(self._stored.arrays[index])[start:stop]
+
+    def layout(self) -> Layout | None:
+        """Arrays are apart from each other."""
+        return None
 
     def reread(self, index: int) -> bool:
         """There is no other way."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from statetree.digest import block_count, digest_size
 from statetree.errors import MissingFileError, StateTreeError, fail
-from statetree.files import SUFFIX, give_back, io_errors, is_folder, list_folder
+from statetree.files import SUFFIX, io_errors, is_folder, list_folder
 from statetree.limits import Limits
-from statetree.store import ArraySpec, WriteOptions
+from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree_backends._block import checked_text
 from statetree_backends._codecs import decompress, missing_codec
 from statetree_backends._zarr_folder import FolderFiles, is_generation, open_generation, read_root
@@ -37,9 +38,10 @@ class ZarrReader:
         self._specs: Sequence[ArraySpec] = ()
         self._lock = threading.Lock()
         self._known: dict[int, ArrayMetadata] = {}
-        self._view: tuple[int, memoryview] = (-1, memoryview(b""))
-        self._packs: dict[int, memoryview] = {}
-        self._rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._rows: NDArray[np.int64] | None = None
+        self._packs: dict[int, tuple[int, str | None]] = {}
+        self._mapped: dict[int, memoryview | None] = {}
+        self._unpacked: dict[int, bytes] = {}
         self._blocks: dict[int, bytes] | None = None
         self._last: tuple[int, int, memoryview] = (-1, -1, memoryview(b""))
         self._root: Root
@@ -79,8 +81,15 @@ class ZarrReader:
         if len(data) != ROW_BYTES * len(specs):
             found = f"{len(data)} bytes"
             fail("Z_METADATA", f"an index of {len(specs)} arrays", found, place="packs/index", remedy=_DAMAGED)
-        packs, offsets, sizes = np.frombuffer(data, "<u8").reshape(-1, 3).T.tolist()
-        self._rows = packs, offsets, sizes
+        # A number that no pack can have stays one that no pack has.
+        self._rows = np.minimum(np.frombuffer(data, "<u8").reshape(-1, 3), 1 << 62).astype(np.int64).T
+
+    def layout(self) -> Layout | None:
+        """Return where arrays lie in the packs, which are the segments."""
+        if self._rows is None:
+            return None
+        packs, offsets, sizes = self._rows
+        return Layout(packs - 1, offsets, sizes, self._read_pack)
 
     def blocks(self, index: int) -> bytes:
         """Return the block digests of array `index`."""
@@ -101,42 +110,70 @@ class ZarrReader:
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index`, if it lies in a pack or in one chunk that is stored as it is."""
-        packs, offsets, sizes = self._rows
-        if packs and packs[index]:
-            pack = self._packs.get(packs[index] - 1)
-            if pack is None:
-                pack = self._pack(packs[index] - 1, index)
-            return pack[offsets[index] : offsets[index] + sizes[index]]
-        # Only the last one is kept: a mapping keeps a descriptor, and the pages that were read of it.
-        last, view = self._view
-        if last == index:
-            if view is not None:
-                give_back(view)
-            return view
+        place = self._in_pack(index)
+        if place is not None:
+            number, offset = place
+            if number not in self._mapped:
+                plain = self._pack(number)[1] is None
+                self._mapped[number] = self._files.view(f"packs/{number}/c/0") if plain else None
+            pack = self._mapped[number]
+            return None if pack is None else pack[offset : offset + self._specs[index].nbytes]
         spec, stored = self._specs[index], self._metadata(index)
         if not stored.plain or (spec.shape and stored.rows < spec.shape[0]):
             return None
         mapped = self._of_chunk(index, 0, self._files.view)
         if mapped is not None:
             self._check_size(index, len(mapped), spec.nbytes)
-            self._view = (index, mapped)
         return mapped
 
-    def _pack(self, number: int, index: int) -> memoryview:
-        """Return a pack, whose metadata is judged when it is first asked for."""
-        name = f"packs/{number}"
-        try:
-            text = self._files.read(f"{name}/zarr.json", JSON_LIMIT)
-            data = memoryview(self._files.view(f"{name}/c/0") or self._files.read(f"{name}/c/0", _PACK_LIMIT))
-        except MissingFileError:
-            fail("ARRAY_MISSING", f"the pack {name}", "none", place=self.place(index), remedy=_DAMAGED)
-        size = declared_size(text, PACK_SIZE, name)
-        codec = parse_array(text, ArraySpec(name, "uint8", (size,), size), name).codec
+    def _in_pack(self, index: int) -> tuple[int, int] | None:
+        """Return the number of the pack that holds array `index` and its offset there, None if none does."""
+        if self._rows is None or not self._rows[0, index]:
+            return None
+        pack, offset, size = self._rows[:, index].tolist()
+        nbytes, place = self._specs[index].nbytes, self.place(index)
+        if size != nbytes:
+            fail("BACKEND_MISMATCH", f"{nbytes} bytes", str(size), place=place, remedy=_DAMAGED)
+        held = self._pack(pack - 1)[0]
+        if offset + size > held:
+            fail("BACKEND_MISMATCH", f"bytes up to {held} of a pack", str(offset + size), place=place, remedy=_DAMAGED)
+        return pack - 1, offset
+
+    def _pack(self, number: int) -> tuple[int, str | None]:
+        """Return the bytes and the codec of a pack, whose metadata is judged when it is first asked for."""
+        known = self._packs.get(number)
+        if known is None:
+            name = f"packs/{number}"
+            try:
+                text = self._files.read(f"{name}/zarr.json", JSON_LIMIT)
+                stored = self._files.size(f"{name}/c/0")
+            except MissingFileError:
+                fail("ARRAY_MISSING", f"the pack {name}", "none", place="packs/index", remedy=_DAMAGED)
+            size = declared_size(text, PACK_SIZE, name)
+            codec = parse_array(text, ArraySpec(name, "uint8", (size,), size), name).codec
+            if codec is None and stored != size:
+                fail("ARRAY_NBYTES", f"{size} bytes", str(stored), place=name, remedy=_DAMAGED)
+            known = self._packs[number] = size, codec
+        return known
+
+    def _read_pack(self, number: int, offset: int, out: memoryview) -> None:
+        """Copy bytes of a pack from `offset` on, as many as `out` takes."""
+        (size, codec), name = self._pack(number), f"packs/{number}/c/0"
         if codec is not None:
-            data = memoryview(decompress(codec, bytes(data), size, name))
-        if len(data) != size:
-            fail("ARRAY_NBYTES", f"{size} bytes", str(len(data)), place=name, remedy=_DAMAGED)
-        return self._packs.setdefault(number, data)
+            out[:] = memoryview(self._unpack(number, name, size, codec))[offset : offset + len(out)]
+        elif self._files.read_into(name, offset, out) != size or offset + len(out) > size:
+            fail("ARRAY_NBYTES", f"{size} bytes", "another size", place=name, remedy=_DAMAGED)
+
+    def _unpack(self, number: int, name: str, size: int, codec: str) -> bytes:
+        """Return a compressed pack unpacked; the last two are kept, since threads may be at work where they meet."""
+        with self._lock:
+            found = self._unpacked.get(number)
+            if found is None:
+                found = decompress(codec, self._files.read(name, _PACK_LIMIT), size, name)
+                for oldest in list(self._unpacked)[:-1]:
+                    del self._unpacked[oldest]
+                self._unpacked[number] = found
+            return found
 
     def _metadata(self, index: int) -> ArrayMetadata:
         known = self._known.get(index)
@@ -164,23 +201,26 @@ class ZarrReader:
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index` out of its chunks."""
+        place = self._in_pack(index)
+        if place is not None:
+            self._read_pack(place[0], place[1] + start, out)
+            return
         spec, stored = self._specs[index], self._metadata(index)
         size = stored.rows * (spec.nbytes // spec.shape[0]) if spec.shape else spec.nbytes
         at = start
         while at < stop:
             number = at // size
             end = min(stop, (number + 1) * size)
-            first = at - number * size
-            out[at - start : end - start] = self._part(index, number, size, first, first + end - at)
+            self._part(index, number, size, at - number * size, out[at - start : end - start])
             at = end
 
-    def _part(self, index: int, number: int, size: int, start: int, stop: int) -> memoryview | bytes:
-        """Return bytes [start, stop) of a chunk of `size` bytes."""
+    def _part(self, index: int, number: int, size: int, start: int, out: memoryview) -> None:
+        """Copy from byte `start` of a chunk of `size` bytes, as many as `out` takes."""
         if not self._known[index].plain:
-            return self._chunk(index, number, size)[start:stop]
-        data, stored = self._of_chunk(index, number, lambda name: self._files.part(name, start, stop - start))
+            out[:] = self._chunk(index, number, size)[start : start + len(out)]
+            return
+        stored = self._of_chunk(index, number, lambda name: self._files.read_into(name, start, out))
         self._check_size(index, stored, size)
-        return data
 
     def _chunk(self, index: int, number: int, size: int) -> memoryview:
         """Return a chunk unpacked; the last one is kept, since digest blocks seldom end where chunks do."""
@@ -213,8 +253,8 @@ class ZarrReader:
 
     def close(self) -> None:
         """Release the files; what is mapped stays mapped."""
-        self._packs.clear()
-        self._view = (-1, memoryview(b""))
+        self._mapped.clear()
+        self._unpacked.clear()
         self._files.close()
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "NewFile",
     "NewPart",
     "exists",
-    "give_back",
     "io_errors",
     "is_folder",
     "list_folder",
@@ -40,7 +39,6 @@ _IOV_MAX = 1024
 _GATHER = 1 << 16
 _BUFFER = 1 << 20
 _GAP = 4096
-_RESIDENT = 32 << 20
 
 
 _DURABLE = "make a save durable"
@@ -418,12 +416,6 @@ def exists(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def give_back(view: memoryview) -> None:
-    """Let the system take back the pages of a mapping that were read; they stay in its cache."""
-    if isinstance(view.obj, mmap.mmap):
-        view.obj.madvise(mmap.MADV_DONTNEED)
-
-
 class MappedFile:
     """A regular file open for reading, mapped as a whole when its bytes are first viewed.
 
@@ -435,8 +427,6 @@ class MappedFile:
     def __init__(self, path: Path, *, fd: int | None = None) -> None:
         self.path = path
         self._map: memoryview | None = None
-        self._mmap: mmap.mmap | None = None
-        self._seen = 0
         with io_errors(path, "read a file"):
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if fd is None else fd
             status = os.fstat(self._fd)
@@ -451,6 +441,25 @@ class MappedFile:
         with io_errors(self.path, "read a file"):
             return os.pread(self._fd, size, offset) if size else b""
 
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Copy the bytes at `offset` into all of `out`.
+
+        Raises:
+            MalformedError: the file ends before.
+        """
+        done = 0
+        with io_errors(self.path, "read a file"):
+            while done < len(out) and (count := os.preadv(self._fd, [out[done:]], offset + done)):
+                done += count
+        if done < len(out):
+            fail(
+                "CONTAINER_TRUNCATED",
+                f"{len(out)} bytes at {offset}",
+                str(done),
+                place=str(self.path),
+                remedy="the file is damaged: restore it from a copy",
+            )
+
     def view(self, offset: int, size: int) -> memoryview:
         """Return `size` bytes at `offset`, mapped read-only; the caller has checked that they are in the file."""
         if self._map is None:
@@ -458,13 +467,7 @@ class MappedFile:
                 # mmap takes -1 for memory of zeros.
                 fail("CLOSED", "an open file", "a closed one", place=str(self.path), remedy="open the file again")
             with io_errors(self.path, "read a file"):
-                self._mmap = mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ)
-            self._map = memoryview(self._mmap)
-        self._seen += size
-        if self._seen > _RESIDENT and self._mmap is not None:
-            # Pages that were read count as memory of this process until they are given back; they stay in the cache.
-            self._mmap.madvise(mmap.MADV_DONTNEED)
-            self._seen = 0
+                self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
         return self._map[offset : offset + size]
 
     def is_locked(self) -> bool:
@@ -480,7 +483,7 @@ class MappedFile:
 
     def close(self) -> None:
         """Close the file; views that are still held stay valid."""
-        self._map = self._mmap = None
+        self._map = None
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

@@ -2,20 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
+from statetree.bulk import Bulk
 from statetree.decode import Decoder
 from statetree.digest import digest
-from statetree.dtype import BY_NAME
-from statetree.errors import fail, shown
+from statetree.errors import StateTreeError, fail, shown
 from statetree.info import decode_info
 from statetree.lazy import LazyArray, StateFile, native
 from statetree.limits import Limits
-from statetree.manifest import ArrayEntry, decode_manifest
+from statetree.manifest import decode_manifest
 from statetree.path import Path, PathSyntaxError, parse_path, path_text
 from statetree.pause import no_collection
 from statetree.registry import as_path, recognise
@@ -26,8 +25,6 @@ from statetree.tree import Record
 __all__ = ["load", "lookup", "map_arrays", "open"]
 
 Array = np.ndarray[Any, Any]
-_ALIGN = 64
-_SLAB, _OWN = 32 << 20, 4 << 20
 
 
 def open(path: "str | os.PathLike[str]", *, verify: bool = True, limits: Limits | None = None) -> StateFile:
@@ -48,23 +45,18 @@ def open(path: "str | os.PathLike[str]", *, verify: bool = True, limits: Limits 
 def _open(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> StateFile:
     source, text = _source(path, verify, limits)
     try:
-        return _opened(
-            source,
-            text,
-            path,
-            limits,
-            lambda: [LazyArray(source, i) for i in range(len(source.manifest.arrays))],
-        )
+        arrays = [LazyArray(source, i) for i in range(len(source.manifest.arrays))]
+        file = _opened(source, text, arrays, path, limits)
+        source.bind()
+        return file
     except BaseException:
         source.close()
         raise
 
 
-def _opened(source: Source, text: bytes, path: Any, limits: Limits, make: Callable[[], list[Any]]) -> StateFile:
-    decoder = Decoder(make(), limits)
-    tree = decoder.decode(source.manifest.node)
+def _opened(source: Source, text: bytes, arrays: Sequence[Any], path: Any, limits: Limits) -> StateFile:
+    tree = Decoder(arrays, limits).decode(source.manifest.node)
     info = decode_info(source.reader.info(), limits, "info")
-    source.bind()
     algorithm = source.manifest.algorithm
     return StateFile(source, tree, f"{algorithm}:{digest(algorithm, text)}", info, os.fspath(path), source.backend)
 
@@ -127,50 +119,22 @@ def load(
 def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> Any:
     source, text = _source(path, verify, limits)
     try:
-        entries = source.manifest.arrays
         _check_bytes(sum(source.manifest.nbytes), source.reader, limits)
-        arrays, parts = _memory(entries, source.manifest.nbytes)
-        file = _opened(source, text, path, limits, lambda: arrays)
-        source.fill_all(parts)
+        try:
+            source.bind()
+        except StateTreeError:
+            # A tree that is wrong in itself is told before a store that does not agree with it.
+            _opened(source, text, range(len(source.manifest.arrays)), path, limits)
+            raise
+        bulk = Bulk(source)
+        file = _opened(source, text, bulk.arrays, path, limits)
+        bulk.fill()
         if not np.little_endian:
-            for array in arrays:
+            for array in bulk.arrays:
                 array[...] = native(array)
         return file.tree
     finally:
         source.close()
-
-
-def _memory(entries: Sequence[ArrayEntry], nbytes: Sequence[int]) -> tuple[list[Array], list[memoryview]]:
-    """Return empty arrays and the bytes of each.
-
-    Arrays below 4 MiB share slabs of some 32 MiB, which the system gives in large pages: touching fresh memory in small
-    pages takes longer than reading a file from the cache. A slab lives as long as one of its arrays.
-    """
-    dtypes = {name: row.numpy for name, row in BY_NAME.items()}
-    arrays: list[Array] = []
-    parts: list[memoryview] = []
-    sizes = [-(-size // _ALIGN) * _ALIGN for size in nbytes]
-    first = 0
-    while first < len(entries):
-        last = _slab_end(sizes, first)
-        slab = np.empty(sum(sizes[first:last]) + _ALIGN, np.uint8)
-        start = -slab.__array_interface__["data"][0] % _ALIGN
-        places = list(accumulate(sizes[first:last], initial=start))
-        whole = slab.data
-        here = entries[first:last]
-        arrays += [np.ndarray(e.shape, dtypes[e.dtype], slab, at) for e, at in zip(here, places, strict=False)]
-        parts += [whole[at : at + size] for at, size in zip(places, nbytes[first:last], strict=False)]
-        first = last
-    return arrays, parts
-
-
-def _slab_end(sizes: Sequence[int], first: int) -> int:
-    """Return the number behind the last array that shares a slab with array `first`."""
-    total, last = sizes[first], first + 1
-    while last < len(sizes) and total < _SLAB and max(sizes[first], sizes[last]) < _OWN:
-        total += sizes[last]
-        last += 1
-    return last
 
 
 def _check_bytes(declared: int, reader: Reader, limits: Limits) -> None:

@@ -17,7 +17,6 @@ from statetree.store import ArraySpec, Reader
 
 __all__ = ["Source"]
 
-_RELEASE = 32 << 20
 _CHECKED = frozenset(name for name, row in BY_NAME.items() if row.top is not None)
 _DAMAGED = "the file is damaged: restore it from a copy, or read the rest of it with select="
 
@@ -78,22 +77,32 @@ class Source:
         """
         self._read(index, 0, self.manifest.nbytes[index], out)
 
-    def fill_all(self, outs: Sequence[memoryview]) -> None:
-        """Copy the canonical bytes of every array into its place, verified; quick where they are small and mapped.
+    def copy(self, index: int, start: int, stop: int, out: memoryview) -> bool:
+        """Copy one block of array `index`, or all of a small one, and return whether its digest is right.
 
         Raises:
-            IntegrityError: some do not have the digest that the manifest promises.
+            StateTreeError: the store does not have it.
         """
-        view_of, verify, function = self.reader.view, self._verify, hex_hasher(self.manifest.algorithm)
-        checked = _CHECKED.intersection(entry.dtype for entry in self.manifest.arrays)
-        for index, (entry, out) in enumerate(zip(self.manifest.arrays, outs, strict=True)):
-            if 0 < len(out) <= BLOCK and not (checked and entry.dtype in checked):
-                view = view_of(index)
-                if view is not None and len(view) == len(out):
-                    out[:] = view
-                    if not verify or function(out) == entry.digest:
-                        continue
-            self.fill(index, out)
+        entry = self.manifest.arrays[index]
+        if stop > start:
+            self.reader.read(index, start, stop, out)
+        if not self._verify:
+            return True
+        if self.manifest.nbytes[index] <= BLOCK:
+            return self._hash(out).hex() == entry.digest
+        size, block = self._digest_bytes, start // BLOCK
+        return self._hash(out) == self._block_digests(index)[block * size : (block + 1) * size]
+
+    def wrong(self, indices: Sequence[int], parts: Sequence[memoryview]) -> list[int]:
+        """Return those of some small arrays, next to each other in the table, that are not what was saved."""
+        entries = self.manifest.arrays[indices[0] : indices[-1] + 1]
+        found: list[int] = []
+        if self._verify:
+            digests = map(hex_hasher(self.manifest.algorithm), parts)
+            found += [i for i, e, digest in zip(indices, entries, digests, strict=True) if digest != e.digest]
+        if not _CHECKED.isdisjoint(entry.dtype for entry in entries):
+            found += [i for i, part in zip(indices, parts, strict=True) if self._largest(i, part) is not None]
+        return found
 
     def read(self, index: int, start: int, stop: int) -> "tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]":
         """Return (offset, bytes): verified bytes of whole blocks of array `index` that cover [start, stop)."""
@@ -114,7 +123,7 @@ class Source:
                 self._damaged(index, 0, len(view))
             view = self._sized_view(index)
         if view is not None:
-            self._check_values(index, np.frombuffer(view, np.uint8))
+            self.check_values(index, view)
         return view
 
     def _sized_view(self, index: int) -> memoryview | None:
@@ -150,33 +159,14 @@ class Source:
                 self._blocks.pop(index, None)
                 if not self.reader.reread(index):
                     self._damaged(index, *bad)
-        self._check_values(index, out)
+        self.check_values(index, out)
 
     def _try(self, index: int, start: int, stop: int, out: memoryview) -> tuple[int, int] | None:
         """Fill `out`; return the byte range of the first piece whose digest is wrong, None if all are right."""
-        entry = self.manifest.arrays[index]
-        view = self._sized_view(index) if entry.nbytes else None
-        if entry.nbytes <= BLOCK:
-            if view is not None:
-                out[:] = view
-            elif entry.nbytes:
-                self.reader.read(index, 0, entry.nbytes, out)
-            return (0, stop) if self._verify and self._hash(out).hex() != entry.digest else None
-        wanted = self._block_digests(index) if self._verify else b""
-        size = self._digest_bytes
-        for a, b in block_spans(start, stop):
-            piece = out[a - start : b - start]
-            if view is not None and a > start and a % _RELEASE == 0:
-                # A new view lets the store give back the pages of the last one, which count as memory in use.
-                view = self._sized_view(index)
-            if view is not None:
-                piece[:] = view[a:b]
-            else:
-                self.reader.read(index, a, b, piece)
-            k = a // BLOCK
-            if self._verify and self._hash(piece) != wanted[k * size : (k + 1) * size]:
-                return a, b
-        return None
+        spans = block_spans(start, stop) if stop > start else [(start, stop)]
+        return next(
+            (span for span in spans if not self.copy(index, *span, out[span[0] - start : span[1] - start])), None
+        )
 
     def _block_digests(self, index: int) -> bytes:
         """Return the block digests of array `index`, held against the manifest."""
@@ -220,13 +210,11 @@ class Source:
             remedy=_DAMAGED,
         )
 
-    def _check_values(self, index: int, data: Any) -> None:
+    def check_values(self, index: int, data: memoryview) -> None:
         """Refuse bytes that no writer may write: bool above 1, unused bits of sub-byte elements."""
-        row = BY_NAME[self.manifest.arrays[index].dtype]
-        if row.top is None or not len(data):
-            return
-        largest = int(np.frombuffer(data, np.uint8).max())
-        if largest > row.top:
+        largest = self._largest(index, data)
+        if largest is not None:
+            row = BY_NAME[self.manifest.arrays[index].dtype]
             fail(
                 "BOOL_VALUE" if row.name == "bool" else "SUBBYTE_RANGE",
                 f"{row.name} elements stored as bytes up to {row.top}",
@@ -235,6 +223,14 @@ class Source:
                 place=self.reader.place(index),
                 remedy="write the file with a conforming writer",
             )
+
+    def _largest(self, index: int, data: memoryview) -> int | None:
+        """Return the largest byte of an array if that is one too large for its dtype, else None."""
+        top = BY_NAME[self.manifest.arrays[index].dtype].top
+        if top is None or not len(data):
+            return None
+        largest = int(np.frombuffer(data, np.uint8).max())
+        return largest if largest > top else None
 
 
 class _Specs(Sequence[ArraySpec]):

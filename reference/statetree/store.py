@@ -11,10 +11,13 @@ from math import prod
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from statetree.dtype import BY_NAME
 from statetree.limits import Limits
 
-__all__ = ["ArraySpec", "Backend", "Reader", "WriteOptions", "Writer"]
+__all__ = ["ArraySpec", "Backend", "Layout", "Reader", "WriteOptions", "Writer"]
 
 
 class ArraySpec:
@@ -80,6 +83,23 @@ class Writer(Protocol):
         """Remove all that was written; what was there before stays. Allowed at any time, also twice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the bytes of arrays lie in a row in larger segments of a container, so that many are read at once.
+
+    Columns have one row for each array of the table.
+    """
+
+    segments: NDArray[np.int64]
+    """Number of the segment that holds it, -1 if none does and it is to be read by itself."""
+    offsets: NDArray[np.int64]
+    """Byte of the segment at which it begins."""
+    sizes: NDArray[np.int64]
+    """Bytes that it takes there."""
+    read: Callable[[int, int, memoryview], None]
+    """Copy the bytes of a segment from an offset on, as many as the memory takes; unchecked, thread-safe."""
+
+
 class Reader(Protocol):
     """An open store. `manifest()` and `info()` are checked against the digests that the container records."""
 
@@ -111,6 +131,9 @@ class Reader(Protocol):
 
     def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of array `index` into `out`, unchecked; thread-safe."""
+
+    def layout(self) -> Layout | None:
+        """Return where arrays lie, as far as the container goes by places; None if they are to be read one by one."""
 
     def reread(self, index: int) -> bool:
         """Give up the short way to array `index` after a wrong digest.

@@ -122,14 +122,15 @@ def test_a_tree_does_not_differ_from_itself_and_difference_is_symmetric(tree: An
 def test_equal_digests_mean_no_difference(tree: Any, data: hs.DataObject) -> None:
     other = data.draw(strategies.trees())
 
-    assert (st.digest(tree) == st.digest(other)) == (st.difference(tree, other) is None)
+    # In lists, because a str by itself could be meant as a path.
+    assert (st.digest([tree]) == st.digest([other])) == (st.difference(tree, other) is None)
 
 
 BAD = (lambda: 0, object(), {1, 2}, np.array([None]), np.array(["a"]), 1.5j.__class__, bytearray(b"x"), range(3))
 
 
 @each_container
-@given(tree=strategies.trees(), bad=hs.sampled_from(BAD), key=strategies.keys())
+@given(tree=strategies.trees(max_depth=50), bad=hs.sampled_from(BAD), key=strategies.keys())
 def test_a_bad_value_is_refused_with_its_path_and_nothing_is_written(
     folder: Path, container: str, tree: Any, bad: Any, key: Any
 ) -> None:

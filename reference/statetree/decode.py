@@ -5,7 +5,6 @@ import struct
 from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -49,6 +48,7 @@ class Decoder:
             InvalidError: the node breaks a rule; the error has the path.
             LimitError: it is deeper or larger than allowed.
         """
+        self._nodes = 1
         tree = self._node(node, 0)
         if self._seen != len(self._arrays):
             self._fail("ARRAY_ORPHAN", "every array of the table in the tree", f"array {self._seen} nowhere")
@@ -58,7 +58,6 @@ class Decoder:
         fail(code, expected, found, path=tuple(self._path), remedy=remedy)
 
     def _node(self, node: Node, depth: int) -> Any:
-        self._nodes += 1
         kind = type(node)
         if kind is str:
             return self._text(node, "LIMIT_STRING", self._limits.string_bytes)
@@ -97,6 +96,7 @@ class Decoder:
         return self._arrays[value]
 
     def _enter(self, value: Any, name: str, depth: int) -> int:
+        """Begin a container that has `value` below it, and return the depth of what it holds."""
         if type(value) is not list:
             self._fail("SCHEMA_TYPE", f"'{name}' as an array", _shape(value))
         if depth >= DEPTH:
@@ -106,7 +106,8 @@ class Decoder:
                 f"level {depth + 1}",
                 "this limit is fixed",
             )
-        if self._nodes + len(value) > self._limits.nodes:
+        self._nodes += len(value)
+        if self._nodes > self._limits.nodes:
             self._fail("LIMIT_NODES", f"at most {self._limits.nodes} nodes", "more", "raise limits=Limits(nodes=…)")
         return depth + 1
 
@@ -128,40 +129,39 @@ class Decoder:
         if len(value) % 2:
             self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
         out: dict[Any, Any] = {}
-        hashes: Counter[int] = Counter()
-        path, decode, arrays, count = self._path, self._node, self._arrays, len(self._arrays)
-        short = min(1000, self._limits.key_bytes // 4 + 1)
-        for i in range(0, len(value), 2):
-            key, child = value[i], value[i + 1]
-            if type(key) is str and len(key) < short:
-                self._nodes += 1
-                if type(child) is dict and len(child) == 1 and key not in out:
-                    # Most of a large tree is this: a name and the array that comes next.
-                    index = child.get("array")
-                    if type(index) is int and index == self._seen < count:
-                        out[key] = arrays[index]
-                        self._seen += 1
-                        self._nodes += 1
-                        continue
-            else:
-                key = self._key(key, depth)
-                if type(key) is tuple or (type(key) is int and abs(key) > SAFE):
-                    hashes[hash(key)] += 1
-                    if hashes[hash(key)] > _SAME_HASH:
-                        self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"{_SAME_HASH} of one hash")
-            path.append(key)
-            if key in out:
-                same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)
-                if same:
-                    self._fail("KEY_DUPLICATE", "unique keys", "the same key twice")
-                self._fail(
-                    "KEY_COLLISION",
-                    "keys that stay different in Python",
-                    "keys that are equal there, such as 1 and true",
-                )
-            out[key] = decode(child, depth)
-            path.pop()
+        hashes: dict[int, int] = {}
+        arrays, count, short = self._arrays, len(self._arrays), min(1000, self._limits.key_bytes // 4 + 1)
+        rest = iter(value)
+        for key, child in zip(rest, rest, strict=True):
+            if type(key) is str and type(child) is dict and len(key) < short and key not in out:
+                # Most of a large tree is this: a name and the array that comes next.
+                index = child.get("array")
+                if index == self._seen < count and type(index) is int and len(child) == 1:
+                    out[key] = arrays[index]
+                    self._seen += 1
+                    continue
+            self._item(out, hashes, key, child, depth)
         return out
+
+    def _item(self, out: dict[Any, Any], hashes: dict[int, int], node: Node, child: Node, depth: int) -> None:
+        """Decode a key and what it leads to; `hashes` counts the keys whose hash a file can choose."""
+        key = self._key(node, depth)
+        if type(key) is tuple or (type(key) is int and abs(key) > SAFE):
+            hashes[hash(key)] = hashes.get(hash(key), 0) + 1
+            if hashes[hash(key)] > _SAME_HASH:
+                self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"{_SAME_HASH} of one hash")
+        self._path.append(key)
+        if key in out:
+            same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)
+            if same:
+                self._fail("KEY_DUPLICATE", "unique keys", "the same key twice")
+            self._fail(
+                "KEY_COLLISION",
+                "keys that stay different in Python",
+                "keys that are equal there, such as 1 and true",
+            )
+        out[key] = self._node(child, depth)
+        self._path.pop()
 
     def key(self, node: Node) -> Any:
         """Return the key of a node that was accepted before."""
@@ -169,7 +169,6 @@ class Decoder:
 
     def _key(self, node: Node, depth: int) -> Any:
         if type(node) is dict and node.keys() == {"tuple"}:
-            self._nodes += 1
             depth = self._enter(node["tuple"], "tuple", depth)
             return tuple(self._key(k, depth) for k in node["tuple"])
         if type(node) is dict and node.keys() - _KEY_MEMBERS:
@@ -193,6 +192,7 @@ class Decoder:
                 "a label or null, then a name before every value",
                 _shape(value[0]) if value else "nothing",
             )
+        self._nodes -= 1
         label = value[0]
         if label is not None:
             self._text(label, "LIMIT_KEY", self._limits.key_bytes)
@@ -202,7 +202,6 @@ class Decoder:
             name = value[i]
             if type(name) is not str:
                 self._fail("SCHEMA_TYPE", "a field name as a string", _shape(name))
-            self._nodes += 1
             path.append(self._text(name, "LIMIT_KEY", self._limits.key_bytes))
             if name in fields:
                 self._fail("KEY_DUPLICATE", "unique field names", "the same name twice")

@@ -16,11 +16,13 @@ __all__ = ["BsonWriter"]
 
 _SMALL, _GATHERED = 1 << 16, 1 << 18
 _INT32 = struct.Struct("<i").pack
-_BINARY = struct.Struct("<iB").pack
+_SIZE = struct.Struct("<iB").pack
 _ROW = struct.Struct("<IIQQ").pack
-_FIRST = struct.Struct("<7si3si6si").pack
-"""The elements `array` and `n`, and `name` up to its text."""
-_PADS = [b"\x05pad\0" + _BINARY(size, 0) + bytes(size) + b"\x05data\0" for size in range(ALIGN)]
+_FIRST = struct.Struct("<i7si3si6si")
+"""The length of a data document, its elements `array` and `n`, and `name` up to its text."""
+_PADS = [b"\x05pad\0" + _SIZE(size, 0) + bytes(size) + b"\x05data\0" for size in range(ALIGN)]
+_PADDED = 21
+"""Bytes that `pad` and `data` take beside those that they hold."""
 
 
 def _document(fields: Mapping[str, Any]) -> bytes:
@@ -38,10 +40,20 @@ def _with_data(body: bytes, at: int, size: int) -> bytes:
         at: file offset of the document.
         size: bytes of the payload, which a zero byte follows.
     """
-    # 4: length; 10 and 11: what `pad` and `data` take beside their bytes.
-    pad = -(at + 4 + len(body) + 10 + 11) % ALIGN
-    length = 4 + len(body) + 10 + pad + 11 + size + 1
-    return b"%b%b%b%b" % (_INT32(length), body, _PADS[pad], _BINARY(size, 0))
+    pad = -(at + 4 + len(body) + _PADDED) % ALIGN
+    return b"%b%b%b%b" % (_INT32(4 + len(body) + _PADDED + pad + size + 1), body, _PADS[pad], _SIZE(size, 0))
+
+
+def _kind_of(spec: ArraySpec, compression: str | None) -> bytes:
+    """Return the elements `dtype`, `shape` and `compression`, which arrays of one kind share."""
+    shape = b"".join(b"\x12%d\0%b" % (axis, extent.to_bytes(8, "little")) for axis, extent in enumerate(spec.shape))
+    texts = b"\x02dtype\0%b" % _string(spec.dtype), b"\x04shape\0%b%b\0" % (_INT32(len(shape) + 5), shape)
+    return b"".join(texts) + (b"" if compression is None else b"\x02compression\0%b" % _string(compression))
+
+
+def _string(text: str) -> bytes:
+    raw = text.encode()
+    return _INT32(len(raw) + 1) + raw + b"\0"
 
 
 class BsonWriter:
@@ -102,9 +114,6 @@ class BsonWriter:
             self._write_packed(spec, index, start, data, self._options.compression)
             return
         size = len(data)
-        if size <= _SMALL and size == spec.nbytes:
-            self._append(self._head(spec, index, 0, size) + data + b"\0")
-            return
         if start % PIECE == 0:
             self._left = min(PIECE, spec.nbytes - start)
             self._append(self._head(spec, index, start // PIECE, self._left))
@@ -112,6 +121,21 @@ class BsonWriter:
         self._left -= size
         if not self._left:
             self._append(b"\0")
+
+    def write_many(self, first: int, arrays: Sequence[bytes]) -> None:
+        """Append whole arrays, a document each."""
+        if self._options.compression is not None:
+            for index, data in enumerate(arrays, first):
+                self.write(index, 0, data)
+            return
+        out: list[bytes] = []
+        begin = self._at
+        for index, data in enumerate(arrays, first):
+            head = self._head(self._specs[index], index, 0, len(data))
+            out += (head, data, b"\0")
+            self._at += len(head) + len(data) + 1
+        self._flush(begin)
+        self.file.write_all(begin, out)
 
     def _write_packed(self, spec: ArraySpec, index: int, start: int, data: memoryview | bytes, name: str) -> None:
         self._held.append(bytes(data))
@@ -127,21 +151,14 @@ class BsonWriter:
         """Return the part of a data document that comes before its payload, which is to be appended next."""
         kind = self._kinds.get((spec.dtype, spec.shape))
         if kind is None:
-            kind = self._kinds[spec.dtype, spec.shape] = self._kind(spec)
+            kind = self._kinds[spec.dtype, spec.shape] = _kind_of(spec, self._options.compression)
         name = spec.name.encode()
-        first = _FIRST(b"\x10array\0", index, b"\x10n\0", n, b"\x02name\0", len(name) + 1)
-        head = _with_data(b"%b%b\0%b" % (first, name, kind), self._at, size)
-        self._rows.append(_ROW(index, n, self._at + len(head), size))
-        return head
-
-    def _kind(self, spec: ArraySpec) -> bytes:
-        """Return the elements `dtype`, `shape` and `compression`, which arrays of one kind share."""
-        from bson.int64 import Int64
-
-        fields: dict[str, Any] = {"dtype": spec.dtype, "shape": [Int64(extent) for extent in spec.shape]}
-        if self._options.compression is not None:
-            fields["compression"] = self._options.compression
-        return _document(fields)[4:-1]
+        body = _FIRST.size + len(name) + 1 + len(kind)
+        pad = -(self._at + body + _PADDED) % ALIGN
+        length = body + _PADDED + pad + size + 1
+        first = _FIRST.pack(length, b"\x10array\0", index, b"\x10n\0", n, b"\x02name\0", len(name) + 1)
+        self._rows.append(_ROW(index, n, self._at + length - size - 1, size))
+        return b"%b%b\0%b%b%b" % (first, name, kind, _PADS[pad], _SIZE(size, 0))
 
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Append the texts and the trailer, and make the file visible."""

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from statetree_backends._hdf5_format import chunk_tree, chunked_header, dataset_
 __all__ = ["ALIGN", "HEADER_AT", "HEADER_SIZE", "Hdf5Writer"]
 
 HEADER_AT, HEADER_SIZE, ARRAYS_AT, ALIGN = 4096, 4096, 8192, 64
+_PADS = [bytes(size) for size in range(ALIGN)]
 
 
 def _aligned(at: int) -> int:
@@ -67,6 +69,15 @@ class Hdf5Writer:
             self._cutters = {index: Cutter(self._specs[index], rows)}
         for chunk in self._cutters[index].add(data):
             self._chunk(index, chunk)
+
+    def write_many(self, first: int, arrays: Sequence[bytes]) -> None:
+        """Put arrays that are stored as they are behind each other in one go."""
+        if any(self._rows[first : first + len(arrays)]):
+            for index, data in enumerate(arrays, first):
+                self.write(index, 0, data)
+            return
+        padded = list(chain.from_iterable((data, _PADS[-len(data) % ALIGN]) for data in arrays))
+        self.file.write_all(self._offsets[first], padded)
 
     def _chunk(self, index: int, chunk: bytes) -> None:
         itemsize = BY_NAME[self._specs[index].dtype].itemsize

@@ -20,6 +20,7 @@ PACK_ABOVE, PACKED_BELOW, PACK_SIZE = 1000, 64 << 10, 16 << 20
 ROW_BYTES = 24
 """Bytes of a row of the index: pack + 1, offset and size, each an unsigned integer of 8 bytes."""
 _ALIGN = 64
+_PADS = [bytes(size) for size in range(_ALIGN)]
 _OVERHEAD = 1024
 """Bytes that a zip file needs for the metadata and the entries of an array, about."""
 
@@ -99,19 +100,28 @@ class ZarrWriter:
             self._target.put(f"{self._base}/{chunk_key(self._chunk, len(spec.shape))}", packed)
             self._chunk += 1
 
+    def write_many(self, first: int, arrays: Sequence[bytes]) -> None:
+        """Append whole arrays to a pack, if small arrays are packed."""
+        for index, data in enumerate(arrays, first):
+            if self._packed and len(data) < PACKED_BELOW:
+                self._add_to_pack(index, data)
+            else:
+                self.write(index, 0, data)
+
     def _add_to_pack(self, index: int, data: memoryview | bytes) -> None:
-        gap = -len(self._pack) % _ALIGN
-        if len(self._pack) + gap + len(data) > PACK_SIZE:
+        at = len(self._pack)
+        gap = -at % _ALIGN
+        if at + gap + len(data) > PACK_SIZE:
             self._flush_pack()
-            gap = 0
-        self._pack += bytes(gap)
-        self._rows[index] = (self._packs + 1, len(self._pack), len(data))
+            at = gap = 0
+        self._rows[index] = (self._packs + 1, at + gap, len(data))
+        self._pack += _PADS[gap]
         self._pack += data
 
     def _flush_pack(self) -> None:
         if self._pack:
             self._bytes(f"packs/{self._packs}", self._pack, self._options.compression)
-            self._pack.clear()
+            self._pack = bytearray()
             self._packs += 1
 
     def _bytes(self, name: str, data: bytes | bytearray, codec: str | None = None) -> None:
@@ -122,7 +132,7 @@ class ZarrWriter:
         self._target.put(f"{name}/zarr.json", text)
         if data:
             self._target.folder(f"{name}/c")
-            self._target.put(f"{name}/c/0", compress(codec, bytes(data)) if codec else bytes(data))
+            self._target.put(f"{name}/c/0", compress(codec, bytes(data)) if codec else memoryview(data))
 
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Write the texts and make the generation the one that counts."""

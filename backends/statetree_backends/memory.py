@@ -45,6 +45,11 @@ class MemoryWriter:
         """Copy `data` to byte `start` of array `index`."""
         self._arrays[index][start : start + len(data)] = data
 
+    def write_many(self, first: int, arrays: Sequence[bytes]) -> None:
+        """Copy whole arrays."""
+        for index, data in enumerate(arrays, first):
+            self.write(index, 0, data)
+
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Replace what was at the path."""
         function = hasher(self._algorithm)

@@ -137,6 +137,13 @@ class NewFile:
             with self._saving():
                 raise
 
+    def write_all(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Store many pieces behind each other, from `offset` on."""
+        with self._saving():
+            self._flush()
+            _write_all(self._fd, pieces, offset)
+        self._end = max(self._end, offset + sum(map(len, pieces)))
+
     def _gathers(self, size: int) -> bool:
         """Whether a small piece that follows the ones before can wait with them."""
         return bool(self._pending) and size <= _GATHER and self._pending_size <= _BUFFER
@@ -209,17 +216,19 @@ def _reserve(fd: int, size: int) -> None:
 
 
 def _write_all(fd: int, pieces: "Sequence[memoryview | bytes]", at: int) -> None:
-    todo = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    while todo:
-        written = os.pwritev(fd, todo[:_IOV_MAX], at)
+    first = 0
+    while first < len(pieces):
+        some = pieces[first : first + _IOV_MAX]
+        written = os.pwritev(fd, some, at)
         at += written
-        done = 0
-        while done < len(todo) and written >= len(todo[done]):
-            written -= len(todo[done])
-            done += 1
-        todo = todo[done:]
-        if written:
-            todo[0] = todo[0][written:]
+        if written == sum(map(len, some)):
+            first += len(some)
+            continue
+        while written >= len(pieces[first]):
+            written -= len(pieces[first])
+            first += 1
+        pieces = [memoryview(pieces[first])[written:], *pieces[first + 1 :]]
+        first = 0
 
 
 def _remove_stale(path: Path) -> None:

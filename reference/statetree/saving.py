@@ -1,29 +1,31 @@
 """Saving: a tree goes into a store, its arrays block by block. Source: spec sections 3, 6 and 7."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from statetree.digest import BLOCK, block_spans, digest, hasher
-from statetree.dtype import BY_NAME, dtype_name
+from statetree.digest import digest, hasher, hex_hasher
+from statetree.dtype import dtype_name
 from statetree.encode import Encoded, encode
 from statetree.errors import fail
 from statetree.info import encode_info
-from statetree.lazy import native, raw_bytes
 from statetree.limits import Limits
 from statetree.manifest import ArrayEntry, encode_manifest
 from statetree.naming import array_names
 from statetree.pause import no_collection
+from statetree.pieces import PLAIN, SMALL, pieces
 from statetree.registry import as_path, check_library, choose_backend
 from statetree.store import ArraySpec, Backend, WriteOptions, Writer
 
 __all__ = ["Progress", "check_compression", "manifest_of", "save"]
 
 Array = np.ndarray[Any, Any]
-SMALL = 1 << 16
-"""Bytes up to which copying an array is quicker than looking at how it lies."""
+_BATCH = 1 << 20
+_THREADED = 1 << 20
+"""Bytes from which a digest is worth the way to another thread."""
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
@@ -104,31 +106,102 @@ def _write(
     writer: Writer, encoded: Encoded, algorithm: str, limits: Limits, info: bytes, progress: Progress | None
 ) -> bytes:
     specs = specs_of(encoded)
-    total = sum(spec.nbytes for spec in specs)
     writer.create(specs)
-    function = hasher(algorithm)
-    entries: list[ArrayEntry] = []
-    blocks: dict[int, bytes] = {}
-    done = 0
-    for index, (spec, array) in enumerate(zip(specs, encoded.arrays, strict=True)):
-        raw: list[bytes] = []
+    arrays = _Arrays(writer, specs, algorithm, progress)
+    pool = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
+    try:
+        arrays.digest_ahead(encoded.arrays, pool)
+        for first, last in _batches([spec.nbytes for spec in specs]):
+            arrays.write(first, encoded.arrays[first:last])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    text = encode_manifest(encoded.node, arrays.entries, algorithm)
+    _check_manifest(text, limits)
+    writer.commit(text, info, arrays.blocks)
+    return text
+
+
+def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the (first, last) of arrays to write together: many small ones of 1 MiB in all, or one."""
+    first = total = 0
+    for index, size in enumerate(sizes):
+        small = 0 < size <= SMALL
+        if first < index and (not small or total + size > _BATCH):
+            yield first, index
+            first, total = index, 0
+        if small:
+            total += size
+        else:
+            yield index, index + 1
+            first = index + 1
+    if first < len(sizes):
+        yield first, len(sizes)
+
+
+class _Arrays:
+    """Writes the arrays of a tree and keeps what the manifest says of them."""
+
+    def __init__(self, writer: Writer, specs: Sequence[ArraySpec], algorithm: str, progress: Progress | None) -> None:
+        self.entries: list[ArrayEntry] = []
+        """Rows of the table of arrays."""
+        self.blocks: dict[int, bytes] = {}
+        """Raw block digests of arrays above 4 MiB."""
+        self._writer = writer
+        self._specs = specs
+        self._algorithm = algorithm
+        self._hash = hasher(algorithm)
+        self._progress = progress
+        self._ahead: dict[int, Future[list[bytes]]] = {}
+        self._done = 0
+        self._total = sum(spec.nbytes for spec in specs)
+
+    def digest_ahead(self, arrays: Sequence[Array], pool: ThreadPoolExecutor) -> None:
+        """Begin to digest the large arrays that lie in memory as they are stored, while others are written."""
+        for index, (spec, array) in enumerate(zip(self._specs, arrays, strict=True)):
+            if spec.nbytes >= _THREADED and array.dtype in PLAIN and array.flags.c_contiguous and array.flags.aligned:
+                self._ahead[index] = pool.submit(
+                    lambda a, s: [self._hash(piece) for piece in pieces(a, s)], array, spec
+                )
+
+    def write(self, first: int, arrays: Sequence[Array]) -> None:
+        """Write array `first` and those that follow it."""
+        if len(arrays) > 1 and PLAIN.issuperset({array.dtype for array in arrays}):
+            self._write_many(first, arrays)
+        else:
+            for index, array in enumerate(arrays, first):
+                self._write_one(index, array)
+
+    def _write_many(self, first: int, arrays: Sequence[Array]) -> None:
+        data = [array.tobytes() for array in arrays]
+        digests = map(hex_hasher(self._algorithm), data)
+        specs = self._specs[first : first + len(data)]
+        self.entries += [ArrayEntry(digest, s.dtype, s.shape) for digest, s in zip(digests, specs, strict=True)]
+        self._writer.write_many(first, data)
+        self._report(sum(map(len, data)))
+
+    def _write_one(self, index: int, array: Array) -> None:
+        spec, ahead = self._specs[index], self._ahead.pop(index, None)
+        digests: list[bytes] = []
         at = 0
         for piece in pieces(array, spec):
-            raw.append(function(piece))
+            if ahead is None:
+                digests.append(self._hash(piece))
             if spec.nbytes:
-                writer.write(index, at, piece)
+                self._writer.write(index, at, piece)
             at += len(piece)
-            if progress is not None:
-                progress(done + at, total)
-        done += at
-        if len(raw) > 1:
-            blocks[index] = b"".join(raw)
-            raw = [function(blocks[index])]
-        entries.append(ArrayEntry(raw[0].hex(), spec.dtype, spec.shape))
-    text = encode_manifest(encoded.node, entries, algorithm)
-    _check_manifest(text, limits)
-    writer.commit(text, info, blocks)
-    return text
+            self._report(len(piece))
+        if ahead is not None:
+            digests = ahead.result()
+        raw = b"".join(digests)
+        if len(digests) > 1:
+            self.blocks[index] = raw
+            raw = self._hash(raw)
+        self.entries.append(ArrayEntry(raw.hex(), spec.dtype, spec.shape))
+
+    def _report(self, size: int) -> None:
+        self._done += size
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
 def _check_manifest(text: bytes, limits: Limits) -> None:
@@ -148,44 +221,6 @@ def specs_of(encoded: Encoded) -> list[ArraySpec]:
         ArraySpec(name, dtype_name(array.dtype) or "", array.shape, array.nbytes)
         for name, array in zip(names, encoded.arrays, strict=True)
     ]
-
-
-def pieces(array: Array, spec: ArraySpec) -> Iterable[memoryview | bytes]:
-    """Return the canonical bytes of an array in pieces of 4 MiB, the last one shorter; one empty piece if empty."""
-    top = _TOPS[spec.dtype]
-    if spec.nbytes <= SMALL and array.dtype.isnative and np.little_endian:
-        return (array.tobytes() if top is None else _canonical(memoryview(array.tobytes()), top),)
-    plain = array.flags.c_contiguous and array.dtype.isnative and array.flags.aligned
-    if spec.nbytes <= BLOCK:
-        whole = array if plain else np.array(array, BY_NAME[spec.dtype].numpy, order="C", copy=True, subok=False)
-        return (_canonical(raw_bytes(native(whole)), top),)
-    if plain and np.little_endian:
-        data = raw_bytes(array)
-        return (_canonical(data[a:b], top) for a, b in block_spans(0, len(data)))
-    return _gathered(array, spec, top)
-
-
-_TOPS = {name: row.top for name, row in BY_NAME.items()}
-
-
-def _gathered(array: Array, spec: ArraySpec, top: int | None) -> Iterator[memoryview]:
-    """Yield the pieces of an array that lies in another order, without ever copying more than a piece of it."""
-    itemsize = BY_NAME[spec.dtype].itemsize
-    count = BLOCK // itemsize
-    flat = array.flat
-    for start in range(0, array.size, count):
-        piece = np.ascontiguousarray(flat[start : start + count], BY_NAME[spec.dtype].numpy)
-        yield _canonical(raw_bytes(native(piece)), top)
-
-
-def _canonical(data: memoryview, top: int | None) -> memoryview:
-    """Return bytes with bool made 0 or 1 and the unused bits of sub-byte elements made zero."""
-    if top is None or not len(data):
-        return data
-    bytes_ = np.frombuffer(data, np.uint8)
-    if int(bytes_.max()) <= top:
-        return data
-    return ((bytes_ != 0).view(np.uint8) if top == 1 else bytes_ & np.uint8(top)).data
 
 
 def manifest_of(tree: Any, algorithm: str, limits: Limits) -> bytes:

@@ -76,6 +76,12 @@ class Writer(Protocol):
         last a whole multiple of 4 MiB long; arrays come in order; empty arrays are never written.
         """
 
+    def write_many(self, first: int, arrays: Sequence[bytes]) -> None:
+        """Store whole arrays, `first` and those that follow it, none of them empty or above 64 KiB.
+
+        The same as a `write` for each of them, but for the time it takes.
+        """
+
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Store the texts and the raw block digests of arrays above 4 MiB, then make the store visible at once."""
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,15 +46,19 @@ class BsonReader:
         return self._container.text("info", self._limits.info_bytes)
 
     def bind(self, specs: Sequence[ArraySpec]) -> None:
-        """Read the index and hold it against the file and the number of arrays."""
+        """Learn what the arrays are; the index is read when it is first needed."""
         self._specs = specs
+        arrays = self._container.block.arrays
+        if arrays != len(specs):
+            fail("BSON_CHUNKS", f"{len(specs)} arrays", str(arrays), place="trailer", remedy=DAMAGED)
+
+    @cached_property
+    def _index(self) -> Index:
+        """The index, held against the file and the number of arrays."""
         block = self._container.block
-        if block.arrays != len(specs):
-            fail("BSON_CHUNKS", f"{len(specs)} arrays", str(block.arrays), place="trailer", remedy=DAMAGED)
         end = min(self._container.trailer, *(part.offset for part in block.parts.values()))
-        data = self._container.text("index")
         packed = self._compression is not None
-        self._index = Index(data, block.documents, len(specs), end, packed=packed)
+        return Index(self._container.text("index"), block.documents, len(self._specs), end, packed=packed)
 
     def layout(self) -> Layout | None:
         """Return where arrays lie that are stored as they are in one document; the file is one segment."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ _MAJOR = b"\x01\0"
 _DAMAGED = "the file is damaged: restore it from a copy"
 
 
+class _Index:
+    """The rows of an index; a place outside of the file is stale, and its array is sought by name."""
+
+    def __init__(self, data: bytes, file_size: int) -> None:
+        rows = np.frombuffer(data, "<u8")
+        offsets, sizes = rows[0::2], rows[1::2]
+        inside = (offsets <= file_size) & (sizes <= file_size - np.minimum(offsets, file_size))
+        self.offsets: NDArray[np.int64] = np.where(inside, offsets, 0).astype(np.int64)
+        """File offset of each array, 0 where there is none."""
+        self.sizes: NDArray[np.int64] = np.where(inside, sizes, 0).astype(np.int64)
+        """Bytes of each array."""
+
+
 class Hdf5Reader:
     """An open file.
 
@@ -40,8 +54,6 @@ class Hdf5Reader:
         self._library: Library | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
-        self._offsets: NDArray[np.int64] | None = None
-        self._sizes: NDArray[np.int64] = np.empty(0, np.int64)
         self._lock = threading.RLock()
         self._file = MappedFile(path)
         self._unpacker = Unpacker(self._file)
@@ -122,35 +134,36 @@ class Hdf5Reader:
         return self._part("info", self._limits.info_bytes)
 
     def bind(self, specs: Sequence[ArraySpec]) -> None:
-        """Read the index, if this file goes by it."""
+        """Learn what the arrays are; the index is read when it is first needed."""
         self._specs = specs
         if self._block.arrays != len(specs):
             fail("ARRAY_MISSING", f"{len(specs)} arrays", str(self._block.arrays), place="/header", remedy=_DAMAGED)
+
+    @cached_property
+    def _index(self) -> "_Index | None":
+        """The index, None if this file is read by names."""
         if not self._short:
-            return
-        index = self._part("index", None)
-        if len(index) != _ROW * len(specs):
-            expected = f"an index of {_ROW * len(specs)} bytes"
-            fail("ARRAY_MISSING", expected, str(len(index)), place="/index", remedy=_DAMAGED)
-        rows = np.frombuffer(index, "<u8")
-        offsets, sizes = rows[0::2], rows[1::2]
-        inside = (offsets <= self._file.size) & (sizes <= self._file.size - np.minimum(offsets, self._file.size))
-        # A place outside of the file is stale; 0 sends its array through the library.
-        self._offsets = np.where(inside, offsets, 0).astype(np.int64)
-        self._sizes = np.where(inside, sizes, 0).astype(np.int64)
+            return None
+        data = self._part("index", None)
+        if len(data) != _ROW * len(self._specs):
+            expected = f"an index of {_ROW * len(self._specs)} bytes"
+            fail("ARRAY_MISSING", expected, str(len(data)), place="/index", remedy=_DAMAGED)
+        return _Index(data, self._file.size)
 
     def layout(self) -> Layout | None:
         """Return the places of the index; the file is one segment."""
-        if self._offsets is None:
+        index = self._index
+        if index is None:
             return None
-        segments = np.where(self._offsets > 0, 0, -1)
-        return Layout(segments, self._offsets, self._sizes, lambda _, offset, out: self._file.read_into(offset, out))
+        segments = np.where(index.offsets > 0, 0, -1)
+        return Layout(segments, index.offsets, index.sizes, lambda _, offset, out: self._file.read_into(offset, out))
 
     def _offset(self, index: int) -> int | None:
         """Return where the index says that array `index` lies, None if it does not say or was found to be wrong."""
-        if self._offsets is None or index in self._slow or self._sizes[index] != self._specs[index].nbytes:
+        places = self._index
+        if places is None or index in self._slow or places.sizes[index] != self._specs[index].nbytes:
             return None
-        return int(self._offsets[index]) or None
+        return int(places.offsets[index]) or None
 
     def blocks(self, index: int) -> bytes:
         """Return the block digests of array `index`."""

@@ -3,6 +3,7 @@
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statetree.digest import block_count, digest_size
-from statetree.errors import MissingFileError, StateTreeError, fail
+from statetree.errors import MissingFileError, SecurityError, StateTreeError, fail
 from statetree.files import SUFFIX, io_errors, is_folder, list_folder
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
@@ -38,7 +39,6 @@ class ZarrReader:
         self._specs: Sequence[ArraySpec] = ()
         self._lock = threading.Lock()
         self._known: dict[int, ArrayMetadata] = {}
-        self._rows: NDArray[np.int64] | None = None
         self._packs: dict[int, tuple[int, str | None]] = {}
         self._mapped: dict[int, memoryview | None] = {}
         self._unpacked: dict[int, bytes] = {}
@@ -72,17 +72,23 @@ class ZarrReader:
         return checked_text(name, data, self._root.algorithm, bytes.fromhex(recorded), name)
 
     def bind(self, specs: Sequence[ArraySpec]) -> None:
-        """Read the index of the packs, if there is one."""
+        """Learn what the arrays are."""
         self._specs = specs
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int64] | None:
+        """The index of the packs: rows of packs, offsets and sizes; None if there are no packs."""
+        specs = self._specs
         try:
             data = self._files.read("packs/index/c/0", ROW_BYTES * len(specs))
         except MissingFileError:
-            return
+            return None
         if len(data) != ROW_BYTES * len(specs):
             found = f"{len(data)} bytes"
             fail("Z_METADATA", f"an index of {len(specs)} arrays", found, place="packs/index", remedy=_DAMAGED)
         # A number that no pack can have stays one that no pack has.
-        self._rows = np.minimum(np.frombuffer(data, "<u8").reshape(-1, 3), 1 << 62).astype(np.int64).T
+        rows: NDArray[np.int64] = np.minimum(np.frombuffer(data, "<u8").reshape(-1, 3), 1 << 62).astype(np.int64)
+        return rows.T
 
     def layout(self) -> Layout | None:
         """Return where arrays lie in the packs, which are the segments."""
@@ -291,11 +297,14 @@ class ZarrBackend:
         try:
             if not is_folder(path):
                 return bool(head) and is_our_zip(path, head)
-            with io_errors(path, "read a folder"):
-                names = list_folder(path)
-            if any(name == "zarr.json" for name, _ in names):
-                return _is_ours(path)
-            return bool(names) and all(is_generation(name) or name.endswith(SUFFIX) for name, _ in names)
+            try:
+                return b'"statetree"' in read_root(path)
+            except MissingFileError:
+                with io_errors(path, "read a folder"):
+                    names = [name for name, _ in list_folder(path)]
+                return bool(names) and all(is_generation(name) or name.endswith(SUFFIX) for name in names)
+        except SecurityError:
+            return True  # a link in place of the root's metadata: what is wrong, the reader says
         except StateTreeError:
             return False
 
@@ -306,14 +315,6 @@ class ZarrBackend:
     def reader(self, path: Path, limits: Limits) -> ZarrReader:
         """Open a store."""
         return ZarrReader(path, limits)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a root's metadata mentions us, or is what a store must not have; what is wrong, the reader says."""
-    try:
-        return b'"statetree"' in read_root(path)
-    except StateTreeError as error:
-        return error.error_class == "security"
 
 
 BACKEND = ZarrBackend()

@@ -122,11 +122,11 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
         _check_bytes(sum(source.manifest.nbytes), source.reader, limits)
         try:
             source.bind()
+            bulk = Bulk(source)
         except StateTreeError:
             # A tree that is wrong in itself is told before a store that does not agree with it.
             _opened(source, text, range(len(source.manifest.arrays)), path, limits)
             raise
-        bulk = Bulk(source)
         file = _opened(source, text, bulk.arrays, path, limits)
         bulk.fill()
         if not np.little_endian:

@@ -669,16 +669,34 @@ def test_formats_of_other_packages_are_asked_last_and_may_fail(tmp_path: Path, m
     entries = [_Entry("a", _broken), _Entry("b", load), _Entry("c", object)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == formats.GROUP else [])
 
-    known = _seen(_put(tmp_path, "x.json", b"{}"))
+    known = _seen(_put(tmp_path, "x.npy", b"\x93NUMPY\x01\0"))
     before = list(loaded)
     mine = _seen(_put(tmp_path, "x", b"\xfeMINE"))
     other = _seen(_put(tmp_path, "y", b"\xfeYOUR"))
 
     assert known is not None
-    assert known.name == "json"
+    assert known.name == "npy"
     assert before == []
     assert mine == Recognised("mine", "a file of mine\\x07", "call mine.load, then statetree.save")
     assert other is None
+
+
+class _Notes:
+    name = "notes"
+    remedy = "call notes.read, then statetree.save"
+
+    def recognise(self, path: Path, head: bytes) -> str | None:
+        return "notes of mine" if head.startswith(b'{"notes"') else None
+
+
+def test_a_format_that_is_made_of_a_common_one_is_told_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [_Entry("notes", _Notes)]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == formats.GROUP else [])
+
+    notes = _seen(_put(tmp_path, "a.json", b'{"notes":[]}'))
+    plain = _seen(_put(tmp_path, "b.json", b'{"other":[]}'))
+
+    assert [what and what.name for what in (notes, plain)] == ["notes", "json"]
 
 
 def test_a_file_that_vanished_is_of_no_kind_and_raises_nothing(tmp_path: Path) -> None:

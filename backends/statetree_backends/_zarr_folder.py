@@ -6,13 +6,11 @@ named again. A reader asks the root again once it holds its lock, a writer looks
 """
 
 import re
-import resource
 import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
-from weakref import WeakSet
+from typing import NoReturn
 
 from statetree import files
 from statetree.errors import MissingFileError, StateTreeError, StoreIOError, fail, shown
@@ -28,8 +26,6 @@ _GENERATION = re.compile(r"[0-9a-f]{16}")
 _PARTS = {ROOT, "manifest", "info", "blocks", "arrays", "packs"}
 _MAPPED_FROM = 64 << 10
 """Smaller files are copied, so that there are never more mappings than the system allows."""
-_LIVE: "WeakSet[Any]" = WeakSet()
-"""Mappings that somebody holds; each holds a descriptor too before Python 3.13."""
 _TRIES, _PAUSE = 200, 0.01
 _DAMAGED = "the folder is damaged: restore it from a copy"
 
@@ -279,11 +275,8 @@ class FolderFiles:
         try:
             if file.size < _MAPPED_FROM:
                 return memoryview(file.read(0, file.size))
-            if len(_LIVE) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
-                return None
-            view = file.view(0, file.size)
-            _LIVE.add(view.obj)
-            return view
+            # A mapping holds a descriptor before Python 3.13.
+            return file.view(0, file.size) if files.has_descriptors() else None
         finally:
             file.close()
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from statetree.digest import hasher
+from statetree.errors import fail
+from statetree.files import exists
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree_backends._block import checked_text
@@ -135,11 +137,23 @@ class MemoryBackend:
         return None
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether a store was saved at `path`."""
-        return str(path) in _STORES
+        """Whether a store was saved at `path`; a file that came there since is in its place."""
+        return str(path) in _STORES and not exists(path)
 
     def writer(self, path: Path, options: WriteOptions) -> MemoryWriter:
-        """Begin a save."""
+        """Begin a save.
+
+        Raises:
+            UsageError: a file is there, which would be read in place of the store.
+        """
+        if exists(path):
+            fail(
+                "USAGE",
+                "a name that no file has",
+                "that of a file",
+                place=str(path),
+                remedy="choose another name for a store in memory",
+            )
         return MemoryWriter(path, options)
 
     def reader(self, path: Path, limits: Limits) -> MemoryReader:

@@ -118,14 +118,17 @@ def _slab(
         if extent <= int(padded.sum()) * 5 // 4 + _SLACK:
             memory, start = _memory(extent, int(starts[0]))
             shift = int(starts[0]) - start
-            return _Slab(first, last, memory, np.where(full, offsets - shift, 0).tolist(), segment, shift)
+            # Empty arrays stand behind the one before them.
+            ends = np.maximum.accumulate(np.where(full, offsets + nbytes, starts[0]))
+            places = np.where(full, offsets, -(-ends // _ELEMENT) * _ELEMENT) - shift
+            return _Slab(first, last, memory, places.tolist(), segment, shift)
     memory, start = _memory(int(padded.sum()), 0)
     return _Slab(first, last, memory, (start + np.cumsum(padded) - padded).tolist(), -1, 0)
 
 
 def _memory(size: int, offset: int) -> tuple[NDArray[np.uint8], int]:
     """Return memory for `size` bytes, and the byte of it that is as far from a multiple of 64 as `offset` is."""
-    memory = np.empty(size + _ALIGN, np.uint8)
+    memory = np.empty(size + 2 * _ALIGN, np.uint8)
     return memory, (offset - memory.__array_interface__["data"][0]) % _ALIGN
 
 
@@ -171,15 +174,17 @@ def _run_of(source: Source, layout: Layout, slab: _Slab, begin: int, end: int, e
     """Return the task of arrays `begin` to `end`, counted from the first of a slab, that follow each other."""
 
     def task() -> Iterable[int]:
-        starts, stops = slab.places[begin:end], ends[begin:end]
-        low, high = min(starts), max(stops)
+        spans = list(zip(slab.places[begin:end], ends[begin:end], strict=True))
+        full = [span for span in spans if span[0] < span[1]]
         whole = slab.memory.data
         numbers = range(slab.first + begin, slab.first + end)
         try:
-            layout.read(slab.segment, low + slab.shift, whole[low:high])
+            if full:
+                low, high = full[0][0], full[-1][1]
+                layout.read(slab.segment, low + slab.shift, whole[low:high])
         except StateTreeError:
             return numbers
-        return source.wrong(numbers, [whole[a:b] for a, b in zip(starts, stops, strict=True)])
+        return source.wrong(numbers, [whole[a:b] for a, b in spans])
 
     return task
 

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "NewFile",
     "NewPart",
     "exists",
+    "has_descriptors",
     "io_errors",
     "is_folder",
     "list_folder",
@@ -423,6 +425,13 @@ def is_folder(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether anything is at `path`."""
     return os.path.lexists(path)
+
+
+def has_descriptors() -> bool:
+    """Whether this process may open many more files: a quarter of what the system allows it is left."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    unlimited = allowed == resource.RLIM_INFINITY
+    return unlimited or allowed - len(os.listdir("/proc/self/fd")) > max(16, allowed // 4)
 
 
 class MappedFile:

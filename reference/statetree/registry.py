@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NoReturn
 
-from statetree.errors import fail, shown
+from statetree.errors import MissingFileError, fail, shown
 from statetree.files import read_head
 from statetree.formats import refuse_foreign
 from statetree.store import Backend
@@ -146,10 +146,14 @@ def recognise(path: Path) -> Backend:
         StoreIOError: nothing is there, or it cannot be read.
         UnsupportedError: it is some other file; the text says of what kind.
     """
-    memory = find_backend("memory")
-    if memory.recognises(path, b""):
-        return memory
-    head = read_head(path)
+    try:
+        head = read_head(path)
+    except MissingFileError:
+        # Where there is no file, there may be a store of this process.
+        memory = find_backend("memory")
+        if memory.recognises(path, b""):
+            return memory
+        raise
     for name in backend_names():
         backend = find_backend(name)
         if backend.recognises(path, head):

@@ -12,6 +12,8 @@ from statetree.formats._sample import Recognised, Recogniser, Sample, sampled
 __all__ = ["Format", "Recognised", "pickle_globals", "recognise", "refuse_foreign"]
 
 GROUP = "statetree.formats"
+_MATERIALS = {"zip", "hdf5", "zarr", "bson", "json", "text", "compressed", "tar", "sqlite"}
+"""Names of the kinds that other formats are made of."""
 
 
 class Format(Protocol):
@@ -68,21 +70,23 @@ def _recognisers() -> tuple[Recogniser, ...]:
 def recognise(path: Path, head: bytes) -> Recognised | None:
     """Return what a foreign file or folder is, None if nobody knows; never raises.
 
-    Built-in kinds are asked first; formats of other packages are loaded only if none of these fits.
+    Built-in kinds are asked first. Formats of other packages are asked where none of these fits, or only one that many
+    formats are made of, such as zip, HDF5 or JSON.
 
     Args:
         path: the file or folder.
         head: its first 8,192 bytes, b"" for a folder.
     """
+    found: Recognised | None = None
     try:
         with sampled(path, head) as sample:
-            for recogniser in _recognisers():
-                found = _ask(recogniser, sample)
-                if found is not None:
-                    return found
+            asked = (_ask(recogniser, sample) for recogniser in _recognisers())
+            found = next((answer for answer in asked if answer is not None), None)
     except Exception:  # It vanished or became unreadable: then it is of no known kind.
         return None
-    return _third_party(path, head)
+    if found is None or found.name in _MATERIALS:
+        return _third_party(path, head) or found
+    return found
 
 
 def _ask(recogniser: Recogniser, sample: Sample) -> Recognised | None:

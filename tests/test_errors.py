@@ -17,6 +17,10 @@ SPECIAL = {
     "NOT_FOUND": statetree.MissingFileError,
     "BACKEND_LIBRARY": statetree.MissingLibraryError,
     "PATH_NOT_FOUND": statetree.MissingPathError,
+    **{
+        f"STATE_{what}": statetree.RestoreError
+        for what in ("MISSING", "UNEXPECTED", "SHAPE", "DTYPE", "KIND", "TIE", "NAMES")
+    },
 }
 
 
@@ -42,6 +46,7 @@ def test_every_code_is_raised_as_the_exception_of_its_class(code: str) -> None:
         ("StoreIOError", (OSError,)),
         ("MissingFileError", (statetree.StoreIOError, FileNotFoundError)),
         ("UsageError", (ValueError,)),
+        ("RestoreError", (statetree.UsageError, ValueError)),
         ("MissingLibraryError", (statetree.UsageError, ImportError)),
         ("MissingPathError", (statetree.UsageError, KeyError)),
     ],

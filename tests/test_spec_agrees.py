@@ -203,7 +203,7 @@ def test_every_rule_that_is_referred_to_exists() -> None:
 def test_the_data_package_holds_every_registry_that_it_names() -> None:
     names = re.findall(r"`(\w+s)`", (statetree_spec.registry.__doc__ or "").split("\n\n", maxsplit=1)[0])
 
-    assert sorted(names) == ["dtypes", "errors", "kinds", "limits"]
+    assert sorted(names) == ["dtypes", "errors", "kinds", "labels", "limits"]
     assert all(registry(name) for name in names)
 
 

@@ -19,6 +19,7 @@ from statetree.errors import (
     MissingLibraryError,
     MissingPathError,
     Problem,
+    RestoreError,
     SecurityError,
     StateTreeError,
     StoreIOError,
@@ -31,7 +32,9 @@ from statetree.lazy import LazyArray, StateFile
 from statetree.limits import Limits
 from statetree.loading import load, open
 from statetree.path import parse_path, path_text
+from statetree.restore import restore, restore_rng
 from statetree.saving import save
+from statetree.state import rng_state, state
 from statetree.tree import Record, Symbol
 from statetree.validate import Report, validate
 
@@ -51,6 +54,7 @@ __all__ = [
     "Problem",
     "Record",
     "Report",
+    "RestoreError",
     "SecurityError",
     "StateFile",
     "StateTreeError",
@@ -69,6 +73,10 @@ __all__ = [
     "open",
     "parse_path",
     "path_text",
+    "restore",
+    "restore_rng",
+    "rng_state",
     "save",
+    "state",
     "validate",
 ]

@@ -135,6 +135,10 @@ class MissingPathError(UsageError, KeyError):
     """The tree holds nothing at that path."""
 
 
+class RestoreError(UsageError):
+    """A state that does not fit the object it was to go into; nothing was changed. `problems` has all that differs."""
+
+
 _EXCEPTIONS: dict[str, type[StateTreeError]] = {
     "malformed": MalformedError,
     "unsupported": UnsupportedError,
@@ -150,6 +154,7 @@ _BY_CODE: dict[str, type[StateTreeError]] = {
     "NOT_FOUND": MissingFileError,
     "BACKEND_LIBRARY": MissingLibraryError,
     "PATH_NOT_FOUND": MissingPathError,
+    **{code: RestoreError for code, name in _CODES.items() if code.startswith("STATE_") and name == "usage"},
 }
 
 

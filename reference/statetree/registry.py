@@ -4,13 +4,13 @@ import os
 import tomllib
 import warnings
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NoReturn
 
 from statetree.errors import MissingFileError, fail, shown
 from statetree.files import read_head
 from statetree.formats import refuse_foreign
+from statetree.plugins import entry_points
 from statetree.store import Backend
 
 __all__ = ["as_path", "backend_names", "choose_backend", "find_backend", "recognise"]
@@ -22,7 +22,7 @@ GROUP = "statetree.backends"
 def backend_names() -> tuple[str, ...]:
     """Return the names of the installed backends, sorted; one that cannot be imported is left out with a warning."""
     names = []
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(GROUP):
         try:
             entry.load()
         except Exception as error:
@@ -39,9 +39,10 @@ def find_backend(name: str) -> Backend:
     Raises:
         UsageError: there is none.
     """
-    for entry in entry_points(group=GROUP, name=name):
-        backend: Backend = entry.load()
-        return backend
+    for entry in entry_points(GROUP):
+        if entry.name == name:
+            backend: Backend = entry.load()
+            return backend
     fail(
         "BACKEND_UNKNOWN",
         f"a backend of {', '.join(backend_names())}",

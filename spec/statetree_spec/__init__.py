@@ -20,7 +20,7 @@ def schema(name: str) -> dict[str, Any]:
 
 @cache
 def registry(name: str) -> dict[str, Any]:
-    """Return the registry called `name`: `dtypes`, `kinds`, `errors` or `limits`.
+    """Return the registry called `name`: `dtypes`, `kinds`, `errors`, `labels` or `limits`.
 
     >>> registry("errors")["classes"]["security"]["exception"]
     'SecurityError'

@@ -8,6 +8,7 @@ from typing import NoReturn, Protocol
 
 from statetree.errors import fail, shown
 from statetree.formats._sample import Recognised, Recogniser, Sample, sampled
+from statetree.plugins import entry_points
 
 __all__ = ["Format", "Recognised", "pickle_globals", "recognise", "refuse_foreign"]
 
@@ -97,9 +98,7 @@ def _ask(recogniser: Recogniser, sample: Sample) -> Recognised | None:
 
 
 def _third_party(path: Path, head: bytes) -> Recognised | None:
-    from importlib.metadata import entry_points
-
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in entry_points(GROUP):
         try:
             kind: Format = entry.load()
             text = kind.recognise(path, head)

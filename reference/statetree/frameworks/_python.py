@@ -1,0 +1,220 @@
+"""Plain Python: containers, namedtuples, dataclasses, attrs classes, and what is no state. Source: docs/restore.md."""
+
+import copy
+import dataclasses
+import datetime
+import decimal
+import fractions
+import types
+import warnings
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from statetree.errors import shown
+from statetree.frameworks.parts import NOTHING, PLAIN, Context, Found, Parts, refuse
+from statetree.path import path_text
+from statetree.tree import Record, Symbol, namedtuple_fields
+
+__all__ = ["fields_parts", "find_made", "find_plain"]
+
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, Symbol}
+_CODE = (
+    *(type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CodeType),
+    *(types.GeneratorType, types.CoroutineType, types.MappingProxyType, types.SimpleNamespace),
+)
+_LOST: tuple[tuple[type, str], ...] = (
+    (set, "keep sorted(x), a list"),
+    (frozenset, "keep sorted(x), a list"),
+    (bytearray, "keep bytes(x)"),
+    (memoryview, "keep bytes(x)"),
+    (range, "keep list(x)"),
+    (datetime.date, "keep x.isoformat(), a str"),
+    (datetime.time, "keep x.isoformat(), a str"),
+    (datetime.timedelta, "keep x.total_seconds(), a float"),
+    (decimal.Decimal, "keep str(x)"),
+    (fractions.Fraction, "keep (x.numerator, x.denominator)"),
+)
+"""Values whose loss would be noticed late: what to keep in place of them."""
+
+
+def find_plain(kind: type) -> Callable[[Any, Context], Found] | None:
+    """Return how the kinds of the format itself are taken apart."""
+    if kind in _PLAIN:
+        return lambda value, context: PLAIN
+    return _CONTAINERS.get(kind)
+
+
+def find_made(kind: type) -> Callable[[Any, Context], Found]:
+    """Return how a class that no framework knows is taken apart."""
+    for base in (dict, list, deque):
+        if base in kind.__mro__:
+            return _CONTAINERS[base]
+    if tuple in kind.__mro__:
+        return _tuple if namedtuple_fields(kind) is None else _namedtuple
+    if dataclasses.is_dataclass(kind):
+        return _dataclass
+    if isinstance(vars(kind).get("__attrs_attrs__"), tuple):
+        return _attrs
+    lost = next((remedy for base, remedy in _LOST if base in kind.__mro__), None)
+    if lost is not None:
+        return lambda value, context: refuse(context, "a value of a state tree", f"a {kind.__name__}", lost)
+    if not _PLAIN.isdisjoint(kind.__mro__):
+        return lambda value, context: NOTHING  # members of enumerations above all: names of settings
+    return lambda value, context: NOTHING if kind in _CODE else _unknown(kind, context)
+
+
+def _unknown(kind: type, context: Context) -> Found:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if not context.path:
+        refuse(
+            context,
+            "a model, an optimiser, a tree, or another object whose state is known",
+            f"an object of type {shown(name)}",
+            "give its class __statetree__ and __load_statetree__, or write an adapter (docs/restore.md)",
+        )
+    if not callable_kind(kind):
+        warnings.warn(
+            f"an object of type {shown(name)} is taken for no state and left out "
+            f"(at {shown(path_text(tuple(context.path)), 200)}): if it has any, give its class __statetree__ and "
+            "__load_statetree__",
+            stacklevel=2,
+        )
+    return NOTHING
+
+
+def callable_kind(kind: type) -> bool:
+    """Whether objects of a class are called: an activation, a loss, a schedule."""
+    return any("__call__" in vars(base) for base in kind.__mro__)
+
+
+def _dict(value: dict[Any, Any], context: Context) -> Parts:
+    items = list(dict.items(value))
+
+    def build(new: Sequence[Any]) -> Any:
+        for (key, old), part in zip(items, new, strict=True):
+            if part is not old:
+                value[key] = part
+        return value
+
+    return Parts("dict", items, build, in_place=True)
+
+
+def _list(value: list[Any], context: Context) -> Parts:
+    items = list(enumerate(list.__iter__(value)))
+
+    def build(new: Sequence[Any]) -> Any:
+        for (position, old), part in zip(items, new, strict=True):
+            if part is not old:
+                value[position] = part
+        return value
+
+    return Parts("list", items, build, in_place=True)
+
+
+def _deque(value: deque[Any], context: Context) -> Parts:
+    items = list(enumerate(value))
+
+    def build(new: Sequence[Any]) -> Any:
+        for (position, old), part in zip(items, new, strict=True):
+            if part is not old:
+                value[position] = part
+        return value
+
+    return Parts("list", items, build, in_place=True)
+
+
+def _tuple(value: tuple[Any, ...], context: Context) -> Parts:
+    items = list(enumerate(tuple.__iter__(value)))
+    kind = type(value)
+    return Parts("tuple", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new))
+
+
+def _namedtuple(value: tuple[Any, ...], context: Context) -> Parts:
+    kind = type(value)
+    items = list(zip(namedtuple_fields(kind) or (), tuple.__iter__(value), strict=True))
+    return Parts("record", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new), label=kind.__name__)
+
+
+def _record(value: Record, context: Context) -> Parts:
+    items = value.items()
+    names = value.names
+    return Parts(
+        "record",
+        items,
+        lambda new: _same(value, items, new) or Record(zip(names, new, strict=True), label=value.label),
+        label=value.label,
+    )
+
+
+_CONTAINERS: dict[type, Callable[[Any, Context], Found]] = {
+    dict: _dict,
+    OrderedDict: _dict,
+    list: _list,
+    deque: _deque,
+    tuple: _tuple,
+    Record: _record,
+}
+
+
+def _same(value: Any, items: Sequence[tuple[Any, Any]], new: Sequence[Any]) -> Any:
+    """Return `value` if none of its parts is another object now; an empty one is made anew, which costs nothing."""
+    return value if all(part is old for (_, old), part in zip(items, new, strict=True)) else None
+
+
+def _dataclass(value: Any, context: Context) -> Parts:
+    fields = dataclasses.fields(value)
+    static = {f.name for f in fields if f.metadata.get("static") is True or f.metadata.get("pytree_node") is False}
+    frozen = type(value).__dataclass_params__.frozen
+    return fields_parts(value, [f.name for f in fields], frozen=frozen, static=frozenset(static))
+
+
+def _attrs(value: Any, context: Context) -> Parts:
+    kind = type(value)
+    frozen = "frozen" in getattr(kind.__setattr__, "__name__", "")
+    return fields_parts(value, [a.name for a in vars(kind)["__attrs_attrs__"]], frozen=frozen)
+
+
+_UNSET = object()
+
+
+def fields_parts(value: Any, names: Sequence[str], *, frozen: bool, static: frozenset[str] = frozenset()) -> Parts:
+    """Return an object as a record of its fields; those that are not set are left out.
+
+    Args:
+        value: the object.
+        names: its fields in order.
+        frozen: whether it is replaced by a new one, not changed.
+        static: fields that are settings.
+    """
+    found = [(name, _field(value, name)) for name in names]
+    items = [(name, part) for name, part in found if part is not _UNSET]
+
+    def build(new: Sequence[Any]) -> Any:
+        changed = [(name, part) for (name, old), part in zip(items, new, strict=True) if part is not old]
+        target = _copied(value, names) if frozen and changed else value
+        for name, part in changed:
+            object.__setattr__(target, name, part)
+        return target
+
+    return Parts("record", items, build, label=type(value).__name__, in_place=not frozen, static=static)
+
+
+def _field(value: Any, name: str) -> Any:
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return _UNSET
+
+
+def _copied(value: Any, names: Sequence[str]) -> Any:
+    """Return a new object of the same class with the same attributes; no method of it is called."""
+    new = object.__new__(type(value))
+    attributes = _field(value, "__dict__")
+    if attributes is not _UNSET:
+        object.__getattribute__(new, "__dict__").update(copy.copy(attributes))
+    for name in names:
+        part = _field(value, name)
+        if part is not _UNSET and (attributes is _UNSET or name not in attributes):
+            object.__setattr__(new, name, part)
+    return new

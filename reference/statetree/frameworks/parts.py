@@ -1,0 +1,119 @@
+"""Parts: an object seen as one node of a state tree, and how it takes a new value. Source: docs/restore.md."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+
+from statetree.errors import Problem, raise_problem
+from statetree.path import Path
+
+__all__ = ["NOTHING", "PLAIN", "Context", "Found", "Leaf", "Parts", "Slot", "Special", "refuse"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class Context:
+    """Where a walk through an object is."""
+
+    root: Any
+    """The object that was given."""
+    path: list[Any] = field(default_factory=list)
+    """Path of the node that is looked at."""
+    versions: list[Callable[[], bool]] = field(default_factory=list)
+    """Functions that tell whether what was copied is still what it was."""
+    names: dict[int, Any] | None = None
+    """Name of each parameter of the modules in `root`, by its id; None before somebody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A container node."""
+
+    kind: Literal["dict", "list", "tuple", "record"]
+    """Kind of the node."""
+    items: Sequence[tuple[Any, Any]]
+    """(key, position or field name; part) in order."""
+    build: Callable[[Sequence[Any]], Any]
+    """Return the object with these parts: itself, changed in place, where that can be, else a new one."""
+    label: str | None = None
+    """Label of a record."""
+    in_place: bool = False
+    """Whether `build` changes the object itself, so that others who hold it see the new parts."""
+    static: frozenset[Any] = frozenset()
+    """Keys of parts that are settings of the code, and so left out."""
+    fixed: frozenset[Any] = frozenset()
+    """Keys of parts that must be the same already when a state is restored: the name of an algorithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An array node."""
+
+    dtype: str | None
+    """Name of the dtype, None if the format has none."""
+    shape: tuple[int, ...]
+    """Extents."""
+    read: Callable[[], Array]
+    """Return the array on the CPU, copied: later changes of the object do not reach it."""
+    write: Callable[[Array], Any]
+    """Put an array of this dtype and shape there and return the object, or return a new one of its kind."""
+    identity: Hashable
+    """Equal for two leaves that are one array."""
+    holds: bool = False
+    """Whether the object holds the array in place, so that what is tied in it must be given one value."""
+    reserved: str | None = None
+    """What keeps the framework from holding an array of this dtype now, None if it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A value that is got and set by calls."""
+
+    get: Callable[[], Any]
+    """Return the value, which may be made of further objects."""
+    set: Callable[[Any], Any]
+    """Put a new value there and return the object."""
+    strict: bool = True
+    """Whether a state must have the structure of the value that is there; if not, the object judges it in `set`."""
+    identity: Hashable = None
+    """Equal for two slots that are one place; None for a place of its own."""
+    template: bool = True
+    """Whether `get` may be called to see what the value is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """An object that plans by itself how a state gets into it."""
+
+    get: Callable[[], Any]
+    """Return what its state is made of."""
+    plan: Callable[[Any, Any, Path], Callable[[], Any]]
+    """(planner, tree, path) → the function that puts the tree there and returns the object."""
+
+
+class _Mark:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+PLAIN = _Mark("PLAIN")
+"""A leaf that is a value of the format itself."""
+NOTHING = _Mark("NOTHING")
+"""An object that is no state: a function, a class, a setting."""
+
+Found = Parts | Leaf | Slot | Special | _Mark
+
+
+def refuse(context: Context, expected: str, found: str, remedy: str, code: str = "STATE_TYPE") -> NoReturn:
+    """Refuse a part of an object whose state would be lost.
+
+    Raises:
+        WriteError: always.
+    """
+    raise_problem(Problem(code, expected, found, path=tuple(context.path), remedy=remedy))

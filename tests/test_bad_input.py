@@ -27,9 +27,10 @@ CONTAINERS = ["x.h5", "x.zarr", "x.zarr.zip", "x.bson"]
 BACKENDS = {"x.h5": "hdf5", "x.zarr": "zarr", "x.zarr.zip": "zarr", "x.bson": "bson"}
 TREE = {"w": np.arange(5.0), "epoch": 1}
 
-STATE = "leave it out, or save what it is made of"
+STATE = "leave it out, or save what it is made of; statetree.state(model) does that"
 MADE_OF = (
-    "save what it is made of: dict, list, tuple, Record or namedtuple, "
+    "save statetree.state(x) of a model, an optimiser or a dataclass, of another object "
+    "what it is made of: dict, list, tuple, Record or namedtuple, "
     "with NumPy array or scalar, int, float, complex, bool, None, str, bytes or Symbol as leaves"
 )
 OBJECTS = "save its elements as a list; object arrays are pickles and are refused for long-term storage"

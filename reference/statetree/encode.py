@@ -344,8 +344,9 @@ def _remedy(kind: type) -> str:
             "save its arrays, for instance {'data': m.data, 'indices': m.indices, 'indptr': m.indptr, 'shape': m.shape}"
         )
     if name in ("function", "builtin_function_or_method", "method", "type", "module"):
-        return "leave it out, or save what it is made of"
-    return f"save what it is made of: {_CONTAINERS}, with {_LEAVES} as leaves"
+        return "leave it out, or save what it is made of; statetree.state(model) does that"
+    made = f"what it is made of: {_CONTAINERS}, with {_LEAVES} as leaves"
+    return f"save statetree.state(x) of a model, an optimiser or a dataclass, of another object {made}"
 
 
 _REMEDIES: tuple[tuple[type, str], ...] = (

@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -50,7 +50,7 @@ def state(obj: Any, *, report: list[Path] | None = None) -> Any:
             raise
         walk.changed(str(error))
     if not all(unchanged() for unchanged in walk.context.versions):
-        walk.changed("a tensor was changed in place")
+        walk.changed("one of which a part was changed")
     if report is not None:
         report.extend(walk.left_out)
     return tree
@@ -79,7 +79,7 @@ class _Walk:
             return ()
         if isinstance(found, Leaf):
             return self.array(value, found)
-        return self.within(value, depth, lambda: self.made(found, depth + 1))
+        return self.within(value, depth, lambda: self.made(value, found, depth + 1))
 
     def within(self, value: Any, depth: int, make: Callable[[], Any]) -> Any:
         """Return what `make` returns, unless `value` is inside of itself or too deep."""
@@ -92,13 +92,15 @@ class _Walk:
         self._open.discard(id(value))
         return tree
 
-    def made(self, found: Any, depth: int) -> Any:
+    def made(self, value: Any, found: Any, depth: int) -> Any:
         if isinstance(found, Slot | Special):
             inner = found.get()
             # What a call returns may be gone when the next one returns something at the same address.
             self._held.append(inner)
             return self.node(inner, depth)
         parts: Parts = found
+        if parts.in_place:
+            self.context.versions.append(lambda: _rests(parts.items, look(value, self.context)))
         nodes = [self.part(key, part, parts, depth) for key, part in parts.items]
         if parts.kind == "list":
             return nodes
@@ -133,6 +135,12 @@ class _Walk:
         if leaf.identity not in self._arrays:
             self._arrays[leaf.identity] = leaf.read()
         return self._arrays[leaf.identity]
+
+
+def _rests(before: Sequence[tuple[Any, Any]], now: Any) -> bool:
+    """Whether a container still has the parts that it had."""
+    same = zip(before, now.items, strict=False)
+    return len(before) == len(now.items) and all(a is c and b is d for (a, b), (c, d) in same)
 
 
 def _is_key(key: Any) -> bool:

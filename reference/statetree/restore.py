@@ -146,10 +146,8 @@ class _Plan:
 
     def _nothing(self, dst: Any, src: Any, path: Path) -> Thunk:
         if not _is_empty_tuple(src):
-            name = shown(type(dst).__name__)
-            self.problem(
-                "STATE_KIND", path, f"(), as {name} has no state", self.what(src), "leave it out with migrate="
-            )
+            expected = f"(), as {shown(type(dst).__name__)} has no state"
+            self.problem("STATE_KIND", path, expected, self.what(src), _LEAVE)
         return lambda: dst
 
     def _plain(self, dst: Any, src: Any, path: Path) -> Thunk:

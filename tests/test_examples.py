@@ -115,3 +115,13 @@ def test_an_unknown_workload_is_refused_with_the_known_ones() -> None:
 
     assert done.returncode == 2
     assert done.stderr.endswith("error: expected workloads of W2, W3, got W9\n")
+
+
+@pytest.mark.parametrize("file", ["model.h5", "model.zarr", "model.zarr.zip", "model.bson"])
+def test_a_model_in_the_style_of_flux_comes_back_without_its_functions(file: str) -> None:
+    done = run("examples/flux_style.py", "--file", file)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("same output True") == 2
+    assert "the layer that is used twice is one layer: True" in done.stdout
+    assert "not in the file: /layers/#0/act" in done.stdout

@@ -26,6 +26,7 @@ from statetree_spec import registry
 __all__ = ["restore", "restore_rng"]
 
 Thunk = Callable[[], Any]
+_KINDS = frozenset(row["name"] for row in registry("kinds")["kinds"])
 _LABELS = frozenset(registry("labels")["labels"])
 
 
@@ -122,7 +123,8 @@ class _Plan:
             return f"a record {shown(value.label)}" if value.label else "a record"
         if isinstance(value, dict | list | tuple):
             return f"{'an empty' if not len(value) else 'a'} {kind_of(value)}"
-        return f"{kind_of(value)} {shown(repr(value), 40)}"
+        kind = kind_of(value)
+        return f"{kind} {shown(repr(value), 40)}" if kind in _KINDS else f"an object of type {shown(kind)}"
 
     # Nodes
 

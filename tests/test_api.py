@@ -334,11 +334,13 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_the_example_and_the_listing_of_the_readme_are_real(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, training = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (listing,) = re.findall(r"```console\n\$ statetree inspect checkpoint.h5\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
 
-    exec(compile(example, "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(training, "README.md", "exec"), names)
     capsys.readouterr()
     command(["inspect", "checkpoint.h5"], standalone_mode=False)
 

@@ -1,8 +1,14 @@
-"""Hypothesis strategies for state trees, reaching what Hypothesis misses by itself. Source: spec sections 2 and 3."""
+"""Hypothesis strategies for state trees, reaching what Hypothesis misses by itself. Source: spec sections 2 and 3.
 
+Every strategy counts what it draws in `drawn`, and `undrawn` says what a run has never reached: a law that was only
+tried on easy trees has not been tried.
+"""
+
+import itertools
 import math
 import struct
 from collections import Counter, namedtuple
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,24 +16,76 @@ from hypothesis import strategies as st
 
 from statetree import Record, Symbol
 from statetree.dtype import BY_NAME
-from statetree_conformance.values import AWKWARD_TEXTS, bits_array, float_bits
+from statetree_conformance.values import AWKWARD_TEXTS, COLLISIONS, bits_array, float_bits
 
-__all__ = ["arrays", "drawn", "keys", "layouts", "plain", "scalars", "shapes", "texts", "trees"]
+__all__ = [
+    "KEY_KINDS",
+    "LAYOUTS",
+    "arrays",
+    "drawn",
+    "keys",
+    "laid_out",
+    "leaves",
+    "menageries",
+    "scalars",
+    "shapes",
+    "texts",
+    "trees",
+    "undrawn",
+]
 
 Array = np.ndarray[Any, Any]
 Point = namedtuple("Point", ["x", "y"])
+DTYPES = tuple(BY_NAME)
+KINDS = (
+    "null",
+    "bool",
+    "int",
+    "float",
+    "complex",
+    "str",
+    "bytes",
+    "symbol",
+    "scalar",
+    "array",
+    "dict",
+    "list",
+    "tuple",
+    "record",
+)
+KEY_KINDS = ("str", "int", "bool", "null", "bytes", "symbol", "tuple")
+LAYOUTS = ("fortran", "negative stride", "slice", "broadcast", "read-only", "byte-swapped", "misaligned")
+_WIDE_FLOATS = ("float16", "bfloat16", "float32", "float64")
+DEEP = 50
+"""Levels from which a tree counts as deep."""
 
 drawn: Counter[str] = Counter()
-"""What was drawn in this process: `kind:…`, `key:…`, `dtype:…`, `shape:…`, `layout:…`, `tie`, `nan:…`."""
+"""What was drawn in this process."""
 
 
-def texts() -> st.SearchStrategy[str]:
+def undrawn() -> list[str]:
+    """Return what a run with the default arguments should have drawn by now and has not."""
+    wanted = [f"kind:{kind}" for kind in KINDS]
+    wanted += [f"key:{kind}" for kind in KEY_KINDS]
+    wanted += [f"dtype:{dtype}" for dtype in DTYPES] + [f"scalar:{dtype}" for dtype in DTYPES]
+    wanted += [f"shape:{shape}" for shape in ("0-d", "empty", "rank 32", "plain")]
+    wanted += [f"layout:{layout}" for layout in LAYOUTS]
+    wanted += [f"{what}:{dtype}" for what, dtype in itertools.product(_TOLD, _WIDE_FLOATS)]
+    wanted += [f"collision:{name}" for name in COLLISIONS]
+    wanted += ["tie", "tie across containers", "deep", "int beyond 64 bits", "reserved key", "namedtuple"]
+    return [name for name in wanted if not drawn[name]]
+
+
+# Texts, numbers, keys
+
+
+def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
     """Texts without surrogates, the awkward ones often."""
-    return st.sampled_from(AWKWARD_TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+    return st.sampled_from(AWKWARD_TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
 def integers() -> st.SearchStrategy[int]:
-    """Ints around every boundary, and beyond 64 bits."""
+    """Ints around every boundary, and far beyond 64 bits."""
     edges = [0, 2**31, 2**53 - 1, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 10**1000]
     return st.sampled_from([s * e + d for e in edges for s in (1, -1) for d in (-1, 0, 1)]) | st.integers()
 
@@ -43,19 +101,36 @@ def _python_float(bits: int) -> float:
     return value
 
 
-def keys(*, max_depth: int = 2) -> st.SearchStrategy[Any]:
-    """Keys of every kind."""
-    leaf = st.one_of(texts(), texts(), integers(), st.booleans(), st.none(), st.binary(max_size=6), texts().map(Symbol))
-    if not max_depth:
-        return leaf
-    return st.one_of(leaf, leaf, leaf, st.lists(keys(max_depth=max_depth - 1), max_size=3).map(tuple))
+def keys(*, max_depth: int = 2, kinds: Sequence[str] = KEY_KINDS) -> st.SearchStrategy[Any]:
+    """Keys of a dict.
+
+    Args:
+        max_depth: levels of tuples in tuples.
+        kinds: which of `KEY_KINDS`.
+    """
+    leaf = {
+        "str": texts(),
+        "int": integers(),
+        "bool": st.booleans(),
+        "null": st.none(),
+        "bytes": st.binary(max_size=6),
+        "symbol": texts().map(Symbol),
+    }
+    chosen = [leaf[kind] for kind in kinds if kind != "tuple"]
+    if "tuple" in kinds and max_depth:
+        chosen.append(st.lists(keys(max_depth=max_depth - 1, kinds=kinds), max_size=3).map(tuple))
+    return st.one_of(chosen)
 
 
-def shapes(*, max_elements: int = 60) -> st.SearchStrategy[tuple[int, ...]]:
-    """Shapes: 0-d, empty, with long runs of ones, rank 32, and plain ones."""
-    plain = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
-    special = st.sampled_from([(), (), (0,), (3, 0, 2), (0, 0), (1,), (1, 1, 4), (2, *(1,) * 30, 2)])
-    return st.one_of(plain, special).filter(lambda shape: math.prod(shape) <= max_elements)
+# Arrays and scalars
+
+
+def shapes(*, max_elements: int = 60, max_rank: int = 32) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes: 0-d, empty, with long runs of ones, of the highest rank, and plain ones."""
+    plain = st.lists(st.integers(1, 5), min_size=1, max_size=min(3, max_rank)).map(tuple)
+    special = [(), (), (0,), (3, 0, 2), (0, 0), (1,), (1, 1, 4), (2, *(1,) * 30, 2)]
+    fitting = [shape for shape in special if len(shape) <= max_rank]
+    return st.one_of(plain, st.sampled_from(fitting)).filter(lambda shape: math.prod(shape) <= max_elements)
 
 
 def elements(dtype: str) -> st.SearchStrategy[int]:
@@ -67,42 +142,72 @@ def elements(dtype: str) -> st.SearchStrategy[int]:
         return st.tuples(elements(half), elements(half)).map(lambda pair: pair[0] | pair[1] << width)
     if row.top is not None:
         return st.integers(0, row.top)
-    if dtype in ("float16", "bfloat16", "float32", "float64") or dtype.startswith("float8"):
+    if dtype in _WIDE_FLOATS or dtype.startswith("float8"):
         return st.sampled_from(float_bits(dtype)) | st.integers(0, 2**row.bits - 1)
     return st.integers(0, 2**row.bits - 1)
 
 
 @st.composite
-def arrays(draw: st.DrawFn, *, dtypes: tuple[str, ...] = tuple(BY_NAME), max_elements: int = 60) -> Array:
-    """Arrays of every dtype in native C order, owned and writable."""
+def arrays(
+    draw: st.DrawFn,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    max_elements: int = 60,
+    max_rank: int = 32,
+    crooked: bool = False,
+) -> Array:
+    """Arrays of any bits.
+
+    Args:
+        draw: given by Hypothesis.
+        dtypes: names of dtypes.
+        max_elements: most elements.
+        max_rank: most dimensions.
+        crooked: whether they may lie in memory in any of `LAYOUTS`; else they are owned, writable, in native C order.
+    """
     dtype = draw(st.sampled_from(dtypes))
-    shape = draw(shapes(max_elements=max_elements))
+    shape = draw(shapes(max_elements=max_elements, max_rank=max_rank))
     size = math.prod(shape)
     bits = draw(st.lists(elements(dtype), min_size=min(size, 8), max_size=min(size, 8)))
     repeated = (bits * (size // max(1, len(bits)) + 1))[:size]
     drawn[f"dtype:{dtype}"] += 1
-    drawn[f"shape:{'0-d' if not shape else 'empty' if not size else 'rank32' if len(shape) == 32 else 'plain'}"] += 1
+    drawn[f"shape:{'0-d' if not shape else 'empty' if not size else 'rank 32' if len(shape) == 32 else 'plain'}"] += 1
+    _count_bits(dtype, repeated)
     array: Array = bits_array(dtype, repeated).reshape(shape)
-    if dtype in ("float16", "bfloat16", "float32", "float64"):
-        _count_nans(dtype, repeated)
+    if crooked and shape and draw(st.booleans()):
+        return _laid_out(array, draw(st.sampled_from(LAYOUTS)))[0]
     return array
 
 
-def _count_nans(dtype: str, bits: list[int]) -> None:
-    wanted = float_bits(dtype)
-    for name, value in (("signalling", wanted[-1]), ("payload", wanted[-3]), ("negative zero", wanted[1])):
-        if value in bits:
-            drawn[f"nan:{name}:{dtype}"] += 1
+_TOLD = ("signalling NaN", "NaN with a payload", "negative zero")
 
 
-LAYOUTS = ("fortran", "negative stride", "slice", "broadcast", "read-only", "byte-swapped", "misaligned")
+def _count_bits(dtype: str, bits: list[int]) -> None:
+    if dtype in _WIDE_FLOATS:
+        wanted = float_bits(dtype)
+        for name, value in zip(_TOLD, (wanted[-1], wanted[-3], wanted[1]), strict=True):
+            drawn[f"{name}:{dtype}"] += value in bits
+
+
+def scalars(*, dtypes: Sequence[str] = DTYPES) -> st.SearchStrategy[Any]:
+    """NumPy scalars of any bits."""
+    return st.sampled_from(dtypes).flatmap(lambda dtype: elements(dtype).map(lambda bits: _scalar(dtype, bits)))
+
+
+def _scalar(dtype: str, bits: int) -> Any:
+    drawn[f"scalar:{dtype}"] += 1
+    _count_bits(dtype, [bits])
+    return bits_array(dtype, [bits])[0]
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> tuple[Array, Array]:
+def laid_out(draw: st.DrawFn) -> tuple[Array, Array]:
     """Pairs (array as it lies, the same elements in native C order)."""
-    plain = draw(arrays().filter(lambda a: a.ndim > 0))
-    layout = draw(st.sampled_from(LAYOUTS))
+    plain = draw(arrays().filter(lambda array: array.ndim > 0))
+    return _laid_out(plain, draw(st.sampled_from(LAYOUTS)))
+
+
+def _laid_out(plain: Array, layout: str) -> tuple[Array, Array]:
     drawn[f"layout:{layout}"] += 1
     match layout:
         case "fortran":
@@ -121,22 +226,18 @@ def layouts(draw: st.DrawFn) -> tuple[Array, Array]:
             return copy, plain
         case "byte-swapped" if plain.dtype.kind in "iufc" and plain.dtype.itemsize > 1:
             return plain.byteswap().view(plain.dtype.newbyteorder()), plain
-        case "misaligned":
+        case "misaligned" if plain.nbytes:
             raw = np.empty(plain.nbytes + 1, np.uint8)
-            crooked = raw[1:].view(plain.dtype).reshape(plain.shape) if plain.nbytes else plain
-            crooked[...] = plain
             raw[1:] = np.frombuffer(plain.tobytes(), np.uint8)
-            return crooked, plain
+            return raw[1:].view(plain.dtype).reshape(plain.shape), plain
         case _:
             return plain[...], plain
 
 
-def scalars() -> st.SearchStrategy[Any]:
-    """NumPy scalars of every dtype."""
-    return arrays(max_elements=1).filter(lambda a: a.size == 1).map(lambda a: a.reshape(-1)[0])
+# Trees
 
 
-def plain() -> st.SearchStrategy[Any]:
+def leaves(*, dtypes: Sequence[str] = DTYPES) -> st.SearchStrategy[Any]:
     """Leaves that are no arrays."""
     return st.one_of(
         st.none(),
@@ -147,69 +248,129 @@ def plain() -> st.SearchStrategy[Any]:
         texts(),
         st.binary(max_size=9),
         texts().map(Symbol),
-        scalars(),
+        scalars(dtypes=dtypes),
     )
 
 
-def _distinct(items: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Drop pairs whose key equals an earlier one in Python."""
-    out: dict[Any, Any] = {}
-    for key, value in items:
-        out.setdefault(key, value)
-    return list(out.items())
+@st.composite
+def menageries(draw: st.DrawFn, *, dtypes: Sequence[str] = DTYPES, max_elements: int = 4) -> dict[str, Any]:
+    """Dicts of an array and a scalar of each dtype of a fifth of them, so that none waits long for its chance."""
+    some = dtypes[draw(st.integers(0, 4)) :: 5]
+    return {
+        dtype: [draw(arrays(dtypes=[dtype], max_elements=max_elements)), draw(scalars(dtypes=[dtype]))]
+        for dtype in some
+    }
 
 
 @st.composite
-def trees(draw: st.DrawFn, *, max_nodes: int = 24, max_depth: int = 60, namedtuples: bool = False) -> Any:
-    """State trees of every kind, some of them deep, with arrays that are tied across containers."""
-    pool = [draw(arrays()) for _ in range(draw(st.integers(0, 4)))]
-    budget = draw(st.integers(1, max_nodes))
-    if draw(st.integers(0, 9)) == 0:
-        return _deep(draw, pool, draw(st.integers(2, max_depth)))
-    return _tree(draw, pool, budget, namedtuples)
+def trees(
+    draw: st.DrawFn,
+    *,
+    max_nodes: int = 24,
+    max_depth: int = 60,
+    dtypes: Sequence[str] = DTYPES,
+    key_kinds: Sequence[str] = KEY_KINDS,
+    namedtuples: bool = False,
+    crooked: bool = False,
+) -> Any:
+    """State trees: of every kind, some very deep, with arrays that are tied across containers.
+
+    Args:
+        draw: given by Hypothesis.
+        max_nodes: most nodes, about; a deep tree may have more.
+        max_depth: most levels of containers.
+        dtypes: names of dtypes of arrays and scalars.
+        key_kinds: kinds of keys.
+        namedtuples: whether namedtuples occur; they come back as records.
+        crooked: whether arrays lie in memory in any way.
+    """
+    pool = [draw(arrays(dtypes=dtypes, crooked=crooked)) for _ in range(draw(st.integers(0, 4)))]
+    maker = _Maker(draw, pool, dtypes, key_kinds, namedtuples)
+    if draw(st.integers(0, 7)) == 0:
+        return maker.deep(draw(st.integers(min(2, max_depth), max_depth)))
+    return maker.node(draw(st.integers(1, max_nodes)), max_depth)
 
 
-def _deep(draw: st.DrawFn, pool: list[Array], depth: int) -> Any:
-    node: Any = draw(plain())
-    for level in range(depth):
-        node = ([node], (node,), {"k": node}, Record({"f": node}))[level % 4]
-    drawn[f"deep:{depth > 30}"] += 1
-    return node
+class _Maker:
+    def __init__(
+        self, draw: st.DrawFn, pool: list[Array], dtypes: Sequence[str], key_kinds: Sequence[str], namedtuples: bool
+    ) -> None:
+        self.draw = draw
+        self.pool = pool
+        self.dtypes = dtypes
+        self.key_kinds = key_kinds
+        self.namedtuples = namedtuples
+        self.met: set[int] = set()
 
+    def deep(self, depth: int) -> Any:
+        """Return a leaf inside of `depth` containers, each kind in turn, with something beside it now and then."""
+        drawn["deep"] += depth >= DEEP
+        node = self.leaf()
+        for level in range(depth):
+            node = ([node, level], (node,), {"k": node}, Record({"f": node, "n": None}, label="deep"))[level % 4]
+        return node
 
-def _tree(draw: st.DrawFn, pool: list[Array], budget: int, namedtuples: bool) -> Any:
-    kind = draw(st.sampled_from(["leaf", "array", "dict", "list", "tuple", "record", "record", "dict"]))
-    if budget <= 1 and kind not in ("leaf", "array"):
-        kind = "leaf"
-    if kind == "array" and pool:
-        chosen = draw(st.sampled_from(pool))
-        drawn["kind:array"] += 1
-        drawn["tie"] += 1
-        # A view of the same elements is the same array.
-        return chosen[...] if draw(st.booleans()) and chosen.size else chosen
-    if kind in ("leaf", "array"):
-        leaf = draw(plain())
-        drawn[f"kind:{_name(leaf)}"] += 1
+    def node(self, budget: int, depth: int) -> Any:
+        kind = self.draw(st.sampled_from(["leaf", "array", "dict", "list", "tuple", "record", "record", "dict"]))
+        if kind in ("leaf", "array") or budget <= 1 or depth < 1:
+            return self.leaf(array=kind == "array")
+        count = self.draw(st.integers(0, min(5, budget - 1)))
+        # A tuple as a key takes levels of its own.
+        children = [self.node((budget - 1) // max(1, count), depth - 1) for _ in range(count)]
+        drawn[f"kind:{kind}"] += 1
+        match kind:
+            case "dict":
+                return self.dict(children, depth)
+            case "list":
+                return children
+            case "tuple":
+                return self.tuple(children)
+            case _:
+                names = self.draw(st.lists(texts(), min_size=count, max_size=count, unique=True))
+                return Record(list(zip(names, children, strict=True)), label=self.draw(st.none() | texts()))
+
+    def tuple(self, children: list[Any]) -> Any:
+        if self.namedtuples and len(children) == 2:
+            drawn["namedtuple"] += 1
+            return Point(*children)
+        return tuple(children)
+
+    def dict(self, children: list[Any], depth: int) -> dict[Any, Any]:
+        chosen = self.draw(
+            st.lists(
+                keys(max_depth=min(2, depth - 1), kinds=self.key_kinds), min_size=len(children), max_size=len(children)
+            )
+        )
+        pair = self.draw(st.none() | st.sampled_from(sorted(COLLISIONS)))
+        if pair is not None and len(chosen) > 1 and {_kind(key) for key in COLLISIONS[pair]} <= {*self.key_kinds}:
+            chosen[:2] = COLLISIONS[pair]
+            drawn[f"collision:{pair}"] += 1
+        out: dict[Any, Any] = {}
+        for key, child in zip(chosen, children, strict=True):
+            # Of keys that Python holds equal the first stays.
+            if key not in out:
+                out[key] = child
+                drawn[f"key:{_kind(key)}"] += 1
+                drawn["reserved key"] += type(key) is str and key.startswith(("__", "$", "zarr"))
+        return out
+
+    def leaf(self, *, array: bool = False) -> Any:
+        if array and self.pool:
+            chosen = self.draw(st.sampled_from(self.pool))
+            drawn["kind:array"] += 1
+            if id(chosen) in self.met and chosen.size:
+                drawn["tie"] += 1
+                drawn["tie across containers"] += 1
+            self.met.add(id(chosen))
+            # A view of the same elements is the same array.
+            return chosen[...] if self.draw(st.booleans()) and chosen.size else chosen
+        leaf = self.draw(leaves(dtypes=self.dtypes))
+        drawn[f"kind:{_kind(leaf)}"] += 1
+        drawn["int beyond 64 bits"] += type(leaf) is int and leaf.bit_length() > 64
         return leaf
-    count = draw(st.integers(0, min(5, budget - 1)))
-    children = [_tree(draw, pool, (budget - 1) // max(1, count), namedtuples) for _ in range(count)]
-    drawn[f"kind:{kind}"] += 1
-    match kind:
-        case "dict":
-            chosen_keys = draw(st.lists(keys(), min_size=count, max_size=count))
-            for key in chosen_keys:
-                drawn[f"key:{_name(key)}"] += 1
-            return dict(_distinct(list(zip(chosen_keys, children, strict=True))))
-        case "list":
-            return children
-        case "tuple":
-            return Point(*children) if namedtuples and count == 2 else tuple(children)
-        case _:
-            names = draw(st.lists(texts(), min_size=count, max_size=count, unique=True))
-            return Record(list(zip(names, children, strict=True)), label=draw(st.none() | texts()))
 
 
-def _name(value: Any) -> str:
+def _kind(value: Any) -> str:
     match value:
         case None:
             return "null"

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from statetree import Symbol
 from statetree.dtype import BY_NAME
 
-__all__ = ["AWKWARD_TEXTS", "float_bits"]
+__all__ = ["AWKWARD_TEXTS", "COLLISIONS", "bits_array", "float_bits"]
 
 AWKWARD_TEXTS = (
     *("", "/", "a/b", "a.b", ".", "..", "../../etc/passwd", "a\\b", "C:", "con", "nul.txt", "x.", "x ", "a\0b", "a"),
@@ -13,6 +14,21 @@ AWKWARD_TEXTS = (
     *("_backrefs", "__class__", "__reduce__", "count", "_fields", "\u03c3\u00b2", "class", "1a", "0", "1", "#0", ":a"),
     *("~0", "~", "~(", ",", ")", "NaN", "null", "true", "0x7fc00000", "os.system", "k" * 300),
 )
+
+COLLISIONS: dict[str, tuple[object, object]] = {
+    "NFC and NFD": ("\u00e9", "e\u0301"),
+    "case": ("W", "w"),
+    "case folding": ("\u00df", "ss"),
+    "number and text": (1, "1"),
+    "symbol and text": (Symbol("a"), "a"),
+    "bytes and text": (b"a", "a"),
+    "cut at NUL": ("a", "a\0b"),
+    "path": ("a/b", "a"),
+    "dots": ("a.b", "a_b"),
+    "tuple and its text": ((1, 2), "(1, 2)"),
+    "null and text": (None, "null"),
+}
+"""Pairs of keys that are two, and one for tools that normalise, join, fold or print them."""
 
 _FLOATS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
 

@@ -13,7 +13,7 @@ import numpy as np
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
 from statetree.limits import DEPTH, Limits
-from statetree.manifest import SAFE, Node
+from statetree.manifest import SAFE, Node, unknown_dtype
 from statetree.path import Path
 from statetree.tree import Record, Symbol
 
@@ -65,8 +65,6 @@ class Decoder:
             return self._small(node)
         if node is None or kind is bool:
             return node
-        if kind is float:
-            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {node!r}")
         if kind is not dict or len(node) != 1:
             self._fail(
                 "NODE_KIND",
@@ -85,8 +83,6 @@ class Decoder:
         return value
 
     def _array(self, value: Any, depth: int) -> Any:
-        if type(value) is float:
-            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {value!r}")
         if type(value) is not int or not 0 <= value < len(self._arrays):
             self._fail("ARRAY_INDEX", f"an index below {len(self._arrays)}", _shape(value))
         if value >= self._seen:
@@ -171,7 +167,7 @@ class Decoder:
         if type(node) is dict and node.keys() == {"tuple"}:
             depth = self._enter(node["tuple"], "tuple", depth)
             return tuple(self._key(k, depth) for k in node["tuple"])
-        if type(node) is dict and node.keys() - _KEY_MEMBERS:
+        if type(node) is dict and len(node) == 1 and node.keys() - _KEY_MEMBERS:
             self._fail("KEY_FORM", "a key of kind str, int, bool, null, bytes, symbol or tuple", _shape(node))
         key = self._node(node, depth)
         size = len(key.name if type(key) is Symbol else key) if type(key) in (str, bytes, Symbol) else 0
@@ -256,16 +252,13 @@ class Decoder:
         return raw
 
     def _scalar(self, value: Any, depth: int) -> Any:
-        if type(value) is not list or not value or type(value[0]) is not str:
+        if type(value) is not list or (value and type(value[0]) is not str):
             self._fail("SCHEMA_TYPE", "a dtype and hexadecimal bits", _shape(value))
+        if not value:
+            self._fail("FLOAT_FORM", "a dtype and hexadecimal bits", "nothing")
         row = BY_NAME.get(value[0])
         if row is None:
-            self._fail(
-                "DTYPE_UNKNOWN",
-                "a dtype of the format",
-                repr(shown(value[0])),
-                "read it with a newer statetree: pip install -U statetree",
-            )
+            unknown_dtype(value[0], path=tuple(self._path))
         parts = 2 if row.complex else 1
         digits = row.itemsize * 2 // parts
         if len(value) != parts + 1 or any(

@@ -7,6 +7,7 @@ import decimal
 import enum
 import fractions
 import functools
+import json
 import pathlib
 import pickle
 import types
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 import statetree
+from bson_by_hand import MAGIC, bson_file, header, signed
 from statetree import Limits, Record, StateTreeError, Symbol
 from statetree.registry import find_backend
 from statetree.store import WriteOptions
@@ -575,10 +577,9 @@ def patch(path: Path, old: bytes, new: bytes) -> None:
     found.write_bytes(found.read_bytes().replace(old, new, 1))
 
 
-MAGIC = b"\x89statetree\r\n\x1a\n\0\0"
 VERSION_PLACES = {
     "x.h5": (MAGIC + b"\1\0", MAGIC + b"\2\0", "version 2 (in header)"),
-    "x.bson": (b"\x02statetree\0\4\0\0\x001.0", b"\x02statetree\0\4\0\0\x002.0", "version '2.0' (in header)"),
+    "x.bson": (b"\x02statetree\0\4\0\0\x001.0", b"\x02statetree\0\4\0\0\x002.0", "version 2.0 (in header)"),
     "x.zarr": (b'"version":"1.0"', b'"version":"2.0"', "version 2.0 (in zarr.json)"),
     "x.zarr.zip": (b'"version":"1.0"', b'"version":"2.0"', "version 2.0 (in zarr.json)"),
 }
@@ -595,6 +596,69 @@ def test_a_container_of_a_newer_major_version_is_unsupported(name: str, tmp_path
 
     assert (caught.value.error_class, caught.value.code) == ("unsupported", "VERSION_MAJOR")
     assert str(caught.value) == f"expected format version 1, got {found}: {NEWER}"
+
+
+OWN_VERSIONS = {
+    **dict.fromkeys(("1.0", "1.7", "1.10", "1.999999999"), None),
+    **dict.fromkeys(("2.0", "0.9", "10.0", "999999999.0"), "VERSION_MAJOR"),
+    **dict.fromkeys(("", "1", "1.", ".0", "1.0.0", "01.0", "1.00", "1.x", " 1.0", "1.0\n", "１.0"), "VERSION_FORM"),
+    **dict.fromkeys(("1.1000000000", "1000000000.0", "1.0" + "0" * 5000), "VERSION_FORM"),
+}
+
+
+def write_version(place: str, version: str, path: Path) -> Path:
+    """Write a container without arrays whose version at one place is `version`; return its path."""
+    if place == "BSON header":
+        (path / "x.bson").write_bytes(bson_file(first=header(version=version)))
+        return path / "x.bson"
+    if place == "manifest":
+        write(path / "x.h5", manifest(json.dumps(version, ensure_ascii=False)[1:-1], tree='{"list":[]}'))
+        return path / "x.h5"
+    statetree.save(path / "x.zarr", [], durable=False)
+    patch(path / "x.zarr", b'"version":"1.0"', b'"version":' + json.dumps(version).encode())
+    return path / "x.zarr"
+
+
+@pytest.mark.parametrize("place", ["BSON header", "Zarr root", "manifest"])
+@pytest.mark.parametrize(("version", "code"), OWN_VERSIONS.items(), ids=[f"{v[:12]!r}" for v in OWN_VERSIONS])
+def test_a_version_is_judged_alike_wherever_it_stands(
+    version: str, code: str | None, place: str, tmp_path: Path
+) -> None:
+    path = write_version(place, version, tmp_path)
+
+    if code is None:
+        assert statetree.load(path) == []
+        return
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(path)
+
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 2**31, 2**32 - 1])
+def test_a_version_whose_string_has_another_length_is_refused(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.bson"
+    raw = bytearray(bson_file())
+    raw[15:19] = size.to_bytes(4, "little")
+    path.write_bytes(raw)
+
+    with pytest.raises(StateTreeError) as caught:
+        statetree.load(path)
+
+    assert caught.value.code == "VERSION_FORM"
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.bson"])
+def test_the_minor_version_of_a_header_block_is_not_judged(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    statetree.save(path, TREE, durable=False)
+    raw = path.read_bytes()
+    at = raw.index(MAGIC)
+    block = bytearray(raw[at : at + 512])
+    block[18:20] = b"\xff\xff"
+    path.write_bytes(raw[:at] + signed(block) + raw[at + 512 :])
+
+    assert statetree.difference(statetree.load(path), TREE) is None
 
 
 def write(path: Path, manifest: bytes, info: bytes = b'{"time":"","user":{"dict":[]},"writer":""}') -> None:

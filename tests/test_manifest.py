@@ -214,14 +214,28 @@ VERSION_CASES = [
     case("V03-major-2", text(version='"2.0"'), "unsupported", "VERSION_MAJOR"),
     case("V03-major-2-before-all-else", b'{"else":[],"statetree":"2.0"}', "unsupported", "VERSION_MAJOR"),
     case("V03-major-10", text(version='"10.0"'), "unsupported", "VERSION_MAJOR"),
-    case("V04-major-999999999999", text(version='"999999999999.0"'), "unsupported", "VERSION_MAJOR"),
+    case("V04-major-999999999", text(version='"999999999.0"'), "unsupported", "VERSION_MAJOR"),
     case("V06-feature", text(features='["sparse"]'), "unsupported", "FEATURE_UNKNOWN"),
     case("V06-feature-of-a-newer-minor", text(features='["x"]', version='"1.99"'), "unsupported", "FEATURE_UNKNOWN"),
     case("V07-unsorted", text(features='["b","a"]'), "invalid", "FEATURE_FORM"),
     case("V07-twice", text(features='["a","a"]'), "invalid", "FEATURE_FORM"),
     *(
         case(f"V08-{value}", text(version=value), "malformed", "VERSION_FORM")
-        for value in ("1", "null", "[]", '"1"', '"1.0.0"', '"01.0"', '" 1.0"', '"1.00"', '"1."', '"１.0"', '""')
+        for value in (
+            "1",
+            "null",
+            "[]",
+            '"1"',
+            '"1.0.0"',
+            '"01.0"',
+            '" 1.0"',
+            '"1.00"',
+            '"1."',
+            '"１.0"',
+            '""',
+            '"1000000000.0"',
+            '"1.1000000000"',
+        )
     ),
     case("V10-on-the-root-of-a-newer-minor", text(version='"1.9"')[:-1] + b',"x":1}', "invalid", "SCHEMA_UNKNOWN_KEY"),
     *(
@@ -387,6 +401,7 @@ def test_every_text_but_the_one_of_a_tree_is_refused_by_class_and_code(manifest:
     [
         pytest.param(GOOD, id="smallest"),
         pytest.param(text(version='"1.99"'), id="V05-newer-minor"),
+        pytest.param(text(version='"1.999999999"'), id="V05-longest-minor"),
         pytest.param(text(algorithm='"sha-256"'), id="sha-256"),
         pytest.param(entry(), id="array"),
         pytest.param(entry(dtype='"uint8"', shape="[9007199254740991,0]"), id="A13-largest-extent"),

@@ -26,8 +26,9 @@ from statetree.dtype import BY_NAME
 from statetree.encode import _KEY_KINDS
 from statetree.info import encode_info
 from statetree.limits import DEPTH, RANK, Limits
-from statetree.manifest import VERSION, decode_manifest
+from statetree.manifest import decode_manifest
 from statetree.saving import manifest_of
+from statetree.version import VERSION
 from statetree_spec import registry, schema
 
 ROOT = Path(__file__).parents[1]

@@ -180,7 +180,7 @@ ROOTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "major 2": ({"version": "2.0"}, "unsupported", "VERSION_MAJOR"),
     "major 2 of another form": ({"version": "2.0", "manifest": ..., "more": 1}, "unsupported", "VERSION_MAJOR"),
     "major 0": ({"version": "0.9"}, "unsupported", "VERSION_MAJOR"),
-    "a long major": ({"version": "9999999999.0"}, "unsupported", "VERSION_MAJOR"),
+    "a long major": ({"version": "999999999.0"}, "unsupported", "VERSION_MAJOR"),
     "a number as version": ({"version": 1.0}, "malformed", "VERSION_FORM"),
     "no minor": ({"version": "1"}, "malformed", "VERSION_FORM"),
     "three parts": ({"version": "1.0.0"}, "malformed", "VERSION_FORM"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from statetree.digest import ALGORITHMS, hasher
 from statetree.errors import fail, shown
+from statetree.version import MAJOR, MINOR, check_major
 
 __all__ = ["MAGIC", "PARTS", "SIZE", "Block", "Part", "checked_text", "pack_block", "unpack_block"]
 
@@ -48,7 +49,7 @@ class Block:
 def pack_block(block: Block) -> bytes:
     """Return the 512 bytes of a header block."""
     algorithm, compression = block.algorithm.encode(), (block.compression or "").encode()
-    head = _HEAD.pack(MAGIC, 1, 0, 0, algorithm, compression, block.arrays, block.documents)
+    head = _HEAD.pack(MAGIC, MAJOR, MINOR, 0, algorithm, compression, block.arrays, block.documents)
     parts = b"".join(_PART.pack(p.offset, p.size, p.digest) for p in (block.parts[name] for name in PARTS))
     text = (head + parts).ljust(_DIGEST_AT, b"\0")
     return text + hasher(block.algorithm)(text).ljust(32, b"\0")
@@ -64,14 +65,7 @@ def unpack_block(data: bytes, place: str) -> Block:
     magic, major, _, reserved, algorithm, compression, arrays, documents = _HEAD.unpack_from(data)
     if len(data) != SIZE or magic != MAGIC:
         fail("BAD_MAGIC", "the magic of statetree", "other bytes", place=place)
-    if major != 1:
-        fail(
-            "VERSION_MAJOR",
-            "format version 1",
-            f"version {major}",
-            place=place,
-            remedy="read it with a newer statetree: pip install -U statetree",
-        )
+    check_major(major, place)
     name = _text(algorithm)
     if name not in ALGORITHMS:
         fail("DIGEST_ALGORITHM", f"a digest algorithm of {', '.join(ALGORITHMS)}", repr(shown(name)), place=place)

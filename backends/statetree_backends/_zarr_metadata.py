@@ -12,6 +12,7 @@ from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
 from statetree.store import ArraySpec
+from statetree.version import check_version
 
 __all__ = [
     "ArrayMetadata",
@@ -73,17 +74,7 @@ def _attribute(data: bytes, place: str) -> dict[str, Any]:
     found = attributes.get("statetree") if type(attributes) is dict else None
     if type(found) is not dict:
         fail("Z_METADATA", "the attribute 'statetree'", "none", place=place, remedy=_DAMAGED)
-    version = found.get("version")
-    if type(version) is not str or not re.fullmatch(r"(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})", version):
-        fail("VERSION_FORM", "a version MAJOR.MINOR", shown(repr(version), 40), place=place, remedy=_FOREIGN)
-    if version.partition(".")[0] != "1":
-        fail(
-            "VERSION_MAJOR",
-            "format version 1",
-            f"version {version}",
-            place=place,
-            remedy="read it with a newer statetree: pip install -U statetree",
-        )
+    check_version(found.get("version"), place)
     return found
 
 

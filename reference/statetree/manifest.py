@@ -16,13 +16,12 @@ from statetree.dtype import BY_NAME
 from statetree.errors import Problem, fail, raise_problem, shown
 from statetree.limits import RANK, Limits
 from statetree.path import Path
+from statetree.version import NEWER, VERSION, check_version
 
 __all__ = [
-    "VERSION",
     "ArrayEntry",
     "Manifest",
     "Node",
-    "check_version",
     "decode_manifest",
     "encode_manifest",
     "unknown_dtype",
@@ -31,9 +30,6 @@ __all__ = [
 Node = Any
 """A node as Python JSON: None, bool, int, str or a dict of one member."""
 
-VERSION = "1.0"
-"""The version that this implementation writes."""
-
 FEATURES: frozenset[str] = frozenset()
 """Features that this implementation knows; version 1.0 defines none."""
 
@@ -41,10 +37,8 @@ SPAN = (1 << 63) - 1
 """Largest product of itemsize and extents other than 0: what address arithmetic in 64 bits can hold."""
 SAFE = (1 << 53) - 1
 """Largest integer that a JSON number of the format may be."""
-_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 _HEX = re.compile(r"[0-9a-f]+")
 _REMEDY = "write the file with a conforming writer"
-_NEWER = "read it with a newer statetree: pip install -U statetree"
 
 
 if TYPE_CHECKING:
@@ -226,21 +220,6 @@ def _check_members(value: dict[str, Any], members: dict[str, type | None], place
         _invalid("SCHEMA_UNKNOWN_KEY", f"the members {', '.join(members)}", repr(shown(min(unknown))), place)
 
 
-def check_version(version: Any, place: str) -> None:
-    """Refuse a format version that this reader cannot read.
-
-    Raises:
-        MalformedError: not "MAJOR.MINOR".
-        UnsupportedError: another major version.
-    """
-    parts = _VERSION.fullmatch(version) if type(version) is str else None
-    if parts is None:
-        found = repr(shown(version)) if type(version) is str else _JSON[type(version)]
-        fail("VERSION_FORM", 'a version such as "1.0"', found, place=place, remedy=_REMEDY)
-    if parts[1] != "1":
-        fail("VERSION_MAJOR", "format version 1", f"version {shown(version, 40)}", place=place, remedy=_NEWER)
-
-
 def _check_features(features: list[Any], place: str) -> None:
     if any(type(f) is not str for f in features):
         _invalid("SCHEMA_TYPE", "feature names as strings", "something else", place)
@@ -253,7 +232,7 @@ def _check_features(features: list[Any], place: str) -> None:
             "features that this reader knows (none so far)",
             ", ".join(repr(shown(f)) for f in unknown[:3]),
             place=place,
-            remedy=_NEWER,
+            remedy=NEWER,
         )
 
 
@@ -294,7 +273,7 @@ def _check_entry(row: Any, digits: int, place: str) -> None:
 
 def unknown_dtype(name: str, *, path: Path | None = None, place: str | None = None) -> NoReturn:
     """Refuse a dtype that is not of the registry."""
-    code, found, remedy = "DTYPE_UNKNOWN", repr(shown(name)), _NEWER
+    code, found, remedy = "DTYPE_UNKNOWN", repr(shown(name)), NEWER
     if name in ("object", "O", "|O"):
         code, found = "PICKLE_OBJECT_DTYPE", "Python objects"
         remedy = "object arrays are pickles and are refused for long-term storage"

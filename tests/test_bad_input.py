@@ -361,6 +361,19 @@ def test_what_is_above_a_limit_of_the_writer_is_refused_and_the_limit_can_be_rai
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_limits_that_were_raised_hold_where_names_of_arrays_are_needed(name: str, tmp_path: Path) -> None:
+    path, limits = tmp_path / name, Limits(key_bytes=4 << 20, integer_digits=300_000, string_bytes=1 << 30)
+    tree = {b"x" * (2 << 20): np.zeros(3), 16**150_000: {("y" * (2 << 20),): np.ones(3)}}
+    statetree.save(path, tree, limits=limits, durable=False)
+
+    loaded = statetree.load(path, limits=limits)
+    statetree.convert(path, tmp_path / "y.zarr", limits=limits, durable=False)
+
+    assert statetree.difference(loaded, tree) is None
+    assert statetree.difference(statetree.load(tmp_path / "y.zarr", limits=limits), tree) is None
+
+
 def test_an_info_text_above_the_limit_is_refused_and_the_limit_can_be_raised(tmp_path: Path) -> None:
     path, small, large = tmp_path / "x.bson", Limits(info_bytes=1000), Limits(info_bytes=40 << 20)
     info = {"note": "a" * (20 << 20)}

@@ -496,6 +496,8 @@ def test_a_refusal_says_what_was_expected_where_and_what_to_do(manifest: bytes, 
         (Limits(manifest_bytes=50), GOOD, "LIMIT_MANIFEST"),
         (Limits(nodes=3), text('{"list":[1,2,3]}'), "LIMIT_NODES"),
         (Limits(nodes=3), text('{"dict":[1,2,3,4]}'), "LIMIT_NODES"),
+        (Limits(nodes=4), text('{"dict":[{"tuple":[1,2]},3]}'), "LIMIT_NODES"),
+        (Limits(nodes=4), text('{"record":["L","a",1,"b",2]}'), "LIMIT_NODES"),
         (Limits(key_bytes=4), text('{"dict":["aaaaa",1]}'), "LIMIT_KEY"),
         (Limits(key_bytes=4), text('{"dict":["σσσ",1]}'), "LIMIT_KEY"),
         (Limits(key_bytes=4), text('{"dict":[{"symbol":"aaaaa"},1]}'), "LIMIT_KEY"),
@@ -519,6 +521,21 @@ def test_what_is_above_a_limit_is_refused_and_the_limit_can_be_raised(
 
     assert (caught.value.error_class, caught.value.code) == ("limit", code)
     decode(manifest)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tree"),
+    [
+        (1, "null"),
+        (4, '{"list":[1,2,3]}'),
+        (3, '{"dict":["a",1]}'),
+        (3, '{"record":["L","a",1]}'),
+        (1, '{"record":[null]}'),
+        (5, '{"dict":[{"tuple":[1,2]},3]}'),
+    ],
+)
+def test_a_tree_of_as_many_nodes_as_the_limit_says_is_accepted(nodes: int, tree: str) -> None:
+    decode(text(tree), Limits(nodes=nodes))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4])

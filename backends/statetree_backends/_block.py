@@ -1,7 +1,7 @@
-"""The header block: 512 bytes that say where the parts of a container file lie. Source: spec section 7.2."""
+"""The header block: 512 bytes that say where the parts of a container file lie. Source: spec section 7.2.1."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from statetree.digest import ALGORITHMS, hasher
@@ -15,7 +15,9 @@ SIZE = 512
 PARTS = ("manifest", "info", "index", "blocks")
 _HEAD = struct.Struct("<16sHHI16s16sQQ")
 _PART = struct.Struct("<QQ32s")
+_PARTS_END = _HEAD.size + len(PARTS) * _PART.size
 _DIGEST_AT = SIZE - 32
+_FOREIGN = "write the file with a conforming writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Block:
     """Compression of the arrays, None if they are stored as they are."""
     arrays: int
     """Number of arrays."""
-    documents: int
+    rows: int
     """Number of rows of the index."""
     parts: Mapping[str, Part]
     """`manifest`, `info`, `index` and `blocks`."""
@@ -49,27 +51,28 @@ class Block:
 def pack_block(block: Block) -> bytes:
     """Return the 512 bytes of a header block."""
     algorithm, compression = block.algorithm.encode(), (block.compression or "").encode()
-    head = _HEAD.pack(MAGIC, MAJOR, MINOR, 0, algorithm, compression, block.arrays, block.documents)
+    head = _HEAD.pack(MAGIC, MAJOR, MINOR, 0, algorithm, compression, block.arrays, block.rows)
     parts = b"".join(_PART.pack(p.offset, p.size, p.digest) for p in (block.parts[name] for name in PARTS))
     text = (head + parts).ljust(_DIGEST_AT, b"\0")
     return text + hasher(block.algorithm)(text).ljust(32, b"\0")
 
 
-def unpack_block(data: bytes, place: str) -> Block:
-    """Return the header block of 512 bytes that begin with the magic.
+def unpack_block(data: bytes, place: str, compressions: Sequence[str]) -> Block:
+    """Return the header block of 512 bytes, which may name one of `compressions` or none.
 
     Raises:
+        MalformedError: another magic, compression, or something where there is nothing.
         UnsupportedError: another major version, or an unknown digest algorithm.
         IntegrityError: the block does not have the digest that it holds.
     """
-    magic, major, _, reserved, algorithm, compression, arrays, documents = _HEAD.unpack_from(data)
+    magic, major, _, reserved, algorithm, compression, arrays, rows = _HEAD.unpack_from(data)
     if len(data) != SIZE or magic != MAGIC:
         fail("BAD_MAGIC", "the magic of statetree", "other bytes", place=place)
     check_major(major, place)
     name = _text(algorithm)
     if name not in ALGORITHMS:
         fail("DIGEST_ALGORITHM", f"a digest algorithm of {', '.join(ALGORITHMS)}", repr(shown(name)), place=place)
-    if hasher(name)(data[:_DIGEST_AT]).ljust(32, b"\0") != data[_DIGEST_AT:] or reserved:
+    if hasher(name)(data[:_DIGEST_AT]).ljust(32, b"\0") != data[_DIGEST_AT:]:
         fail(
             "DIGEST",
             "a header with its own digest",
@@ -77,12 +80,16 @@ def unpack_block(data: bytes, place: str) -> Block:
             place=place,
             remedy="the file is damaged: restore it from a copy",
         )
+    fields = [_PART.unpack_from(data, _HEAD.size + k * _PART.size) for k in range(len(PARTS))]
     size = ALGORITHMS[name]
-    parts = {}
-    for k, part in enumerate(PARTS):
-        offset, length, digest = _PART.unpack_from(data, _HEAD.size + k * _PART.size)
-        parts[part] = Part(offset, length, digest[:size])
-    return Block(name, _text(compression) or None, arrays, documents, parts)
+    if reserved or any(data[_PARTS_END:_DIGEST_AT]) or any(any(digest[size:]) for _, _, digest in fields):
+        fail("HEADER_FORM", "zero bytes around the fields of the header block", "others", place=place, remedy=_FOREIGN)
+    packed = _text(compression) or None
+    if packed not in (None, *compressions):
+        expected = f"no compression or {' or '.join(compressions)}"
+        fail("HEADER_FORM", expected, repr(shown(packed or "")), place=place, remedy=_FOREIGN)
+    parts = {name: Part(at, length, digest[:size]) for name, (at, length, digest) in zip(PARTS, fields, strict=True)}
+    return Block(name, packed, arrays, rows, parts)
 
 
 def _text(field: bytes) -> str:

@@ -9,8 +9,9 @@ from statetree.version import check_version
 from statetree_backends._block import SIZE, Block, checked_text, unpack_block
 from statetree_backends._bson_strict import MAX_DOCUMENT, check_fields, read_document
 
-__all__ = ["ALIGN", "DAMAGED", "PIECE", "PREFIX", "TEXTS", "TRAILER", "BsonFile"]
+__all__ = ["ALIGN", "COMPRESSIONS", "DAMAGED", "PIECE", "PREFIX", "TEXTS", "TRAILER", "BsonFile"]
 
+COMPRESSIONS = ("gzip", "zstd")
 PIECE = 8 << 20
 """Canonical bytes of a data document: two digest blocks; bytes of a text document."""
 ALIGN = 64
@@ -83,11 +84,7 @@ class BsonFile:
         check_fields(trailer, {"kind": "string", "data": "binary"}, "trailer")
         if trailer["kind"] != "trailer" or len(trailer["data"]) != SIZE:
             fail("BSON_CHUNKS", "a trailer document", "another", place="trailer", remedy=DAMAGED)
-        block = unpack_block(trailer["data"], "trailer")
-        if block.compression not in (None, "gzip", "zstd"):
-            found = repr(shown(block.compression or ""))
-            fail("HEADER_FORM", "no compression, gzip or zstd", found, place="trailer", remedy=DAMAGED)
-        return block
+        return unpack_block(trailer["data"], "trailer", COMPRESSIONS)
 
     def _check_header(self, header: dict[str, Any]) -> None:
         check_fields(header, {"statetree": "string", "algorithm": "string", "arrays": "int64"}, "header")

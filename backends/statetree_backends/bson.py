@@ -12,7 +12,7 @@ from statetree.digest import block_count, digest_size
 from statetree.errors import fail
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
-from statetree_backends._bson_file import DAMAGED, PIECE, PREFIX, BsonFile
+from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
 from statetree_backends._bson_writer import BsonWriter
 from statetree_backends._codecs import decompress, missing_codec
@@ -50,7 +50,7 @@ class BsonReader:
         self._specs = specs
         arrays = self._container.block.arrays
         if arrays != len(specs):
-            fail("BSON_CHUNKS", f"{len(specs)} arrays", str(arrays), place="trailer", remedy=DAMAGED)
+            fail("BACKEND_MISMATCH", f"{len(specs)} arrays", str(arrays), place="trailer", remedy=DAMAGED)
 
     @cached_property
     def _index(self) -> Index:
@@ -58,7 +58,7 @@ class BsonReader:
         block = self._container.block
         end = min(self._container.trailer, *(part.offset for part in block.parts.values()))
         packed = self._compression is not None
-        return Index(self._container.text("index"), block.documents, len(self._specs), end, packed=packed)
+        return Index(self._container.text("index"), block.rows, len(self._specs), end, packed=packed)
 
     def layout(self) -> Layout | None:
         """Return where arrays lie that are stored as they are in one document; the file is one segment."""
@@ -151,7 +151,7 @@ class BsonBackend:
 
     name = "bson"
     suffixes: tuple[str, ...] = (".bson",)
-    compressions: tuple[str, ...] = ("gzip", "zstd")
+    compressions: tuple[str, ...] = COMPRESSIONS
 
     def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
         """Pymongo's bson writes the documents; zstd needs zstandard."""

@@ -428,9 +428,9 @@ def test_a_store_of_a_few_bytes_that_declares_petabytes_is_refused_before_memory
     assert (error.error_class, error.code) == ("limit", "LIMIT_BYTES")
 
 
-def packed(tmp_path: Path) -> Path:
+def packed(tmp_path: Path, compression: str | None = None) -> Path:
     tree = [np.full(3, i, np.int32) for i in range(1_001)]
-    statetree.save(tmp_path / "p.zarr", tree, durable=False)
+    statetree.save(tmp_path / "p.zarr", tree, compression=compression, durable=False)
     return tmp_path / "p.zarr"
 
 
@@ -451,6 +451,16 @@ INDEXES: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
     "a pack that is not there": (lambda data: struct.pack("<3Q", 9, 0, 12) + data[24:], "integrity", "ARRAY_MISSING"),
     "a huge pack": (lambda data: struct.pack("<3Q", 2**64 - 1, 0, 12) + data[24:], "integrity", "ARRAY_MISSING"),
     "a huge offset": (lambda data: struct.pack("<3Q", 1, 2**64 - 1, 12) + data[24:], "invalid", "BACKEND_MISMATCH"),
+    "the last behind its pack": (
+        lambda data: data[:-24] + struct.pack("<3Q", 1, 64_064, 12),
+        "invalid",
+        "BACKEND_MISMATCH",
+    ),
+    "the last partly behind its pack": (
+        lambda data: data[:-24] + struct.pack("<3Q", 1, 64_003, 12),
+        "invalid",
+        "BACKEND_MISMATCH",
+    ),
     "a huge size": (lambda data: struct.pack("<3Q", 1, 0, 2**64 - 1) + data[24:], "invalid", "BACKEND_MISMATCH"),
     "another size": (lambda data: struct.pack("<3Q", 1, 0, 11) + data[24:], "invalid", "BACKEND_MISMATCH"),
     "another's bytes": (lambda data: struct.pack("<3Q", 1, 64, 12) + data[24:], "integrity", "DIGEST"),
@@ -458,10 +468,13 @@ INDEXES: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
 }
 
 
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("fault", INDEXES)
-def test_an_index_of_packs_that_is_wrong_never_gives_other_values(fault: str, tmp_path: Path) -> None:
+def test_an_index_of_packs_that_is_wrong_never_gives_other_values(
+    fault: str, compression: str | None, tmp_path: Path
+) -> None:
     spoil, error_class, code = INDEXES[fault]
-    store = packed(tmp_path)
+    store = packed(tmp_path, compression)
     index = generation(store) / "packs/index/c/0"
     index.write_bytes(spoil(index.read_bytes()))
 

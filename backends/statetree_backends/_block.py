@@ -1,14 +1,15 @@
 """The header block: 512 bytes that say where the parts of a container file lie. Source: spec section 7.2.1."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from statetree.digest import ALGORITHMS, hasher
+from statetree.digest import ALGORITHMS, BLOCK, block_count, digest_size, hasher
 from statetree.errors import fail, shown
 from statetree.version import MAJOR, MINOR, check_major
 
-__all__ = ["MAGIC", "PARTS", "SIZE", "Block", "Part", "checked_text", "pack_block", "unpack_block"]
+__all__ = ["MAGIC", "PARTS", "SIZE", "Block", "Part", "checked_text", "pack_block", "split_blocks", "unpack_block"]
 
 MAGIC = b"\x89statetree\r\n\x1a\n\0\0"
 SIZE = 512
@@ -94,6 +95,22 @@ def unpack_block(data: bytes, place: str, compressions: Sequence[str]) -> Block:
 
 def _text(field: bytes) -> str:
     return field.rstrip(b"\0").decode("latin-1")
+
+
+def split_blocks(data: bytes, sizes: Iterable[int], algorithm: str, place: str) -> dict[int, bytes]:
+    """Return the raw block digests of each array above 4 MiB by its index; `sizes` are the bytes of all arrays.
+
+    Raises:
+        IntegrityError: `data` has another length than all of them together.
+    """
+    size = digest_size(algorithm)
+    counts = {index: block_count(nbytes) * size for index, nbytes in enumerate(sizes) if nbytes > BLOCK}
+    total = sum(counts.values())
+    if len(data) != total:
+        remedy = "the file is damaged: restore it from a copy"
+        fail("BLOCK_DIGEST", f"block digests of {total} bytes", f"{len(data)} bytes", place=place, remedy=remedy)
+    ends = accumulate(counts.values())
+    return {index: data[end - count : end] for (index, count), end in zip(counts.items(), ends, strict=True)}
 
 
 def checked_text(part: str, data: bytes, algorithm: str, digest: bytes, place: str) -> bytes:

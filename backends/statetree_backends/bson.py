@@ -1,17 +1,17 @@
 """The BSON backend: a stream of documents below 16 MiB. Source: spec section 7.5."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from statetree.digest import block_count, digest_size
 from statetree.errors import fail
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree_backends._block import split_blocks
 from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
 from statetree_backends._bson_writer import BsonWriter
@@ -26,7 +26,6 @@ class BsonReader:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
-        self._blocks: dict[int, bytes] | None = None
         self._lock = threading.Lock()
         self._last: tuple[int, bytes] = (-1, b"")
         self._container = BsonFile(path)
@@ -70,26 +69,14 @@ class BsonReader:
         read = self._file.read_into
         return Layout(segments, index.offsets[rows], index.sizes[rows], lambda _, offset, out: read(offset, out))
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        with self._lock:
-            if self._blocks is None:
-                self._blocks = self._read_blocks()
-        return self._blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._blocks
 
-    def _read_blocks(self) -> dict[int, bytes]:
+    @cached_property
+    def _blocks(self) -> Mapping[int, bytes]:
         data = self._container.text("blocks")
-        size = digest_size(self.algorithm())
-        found: dict[int, bytes] = {}
-        at = 0
-        for i, spec in enumerate(self._specs):
-            count = block_count(spec.nbytes) * size
-            if count:
-                found[i] = data[at : at + count]
-                at += count
-        if at != len(data):
-            fail("BSON_CHUNKS", f"block digests of {at} bytes", str(len(data)), place="blocks", remedy=DAMAGED)
-        return found
+        return split_blocks(data, (spec.nbytes for spec in self._specs), self.algorithm(), "blocks")
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, if it is stored as it is in one document."""

@@ -1,7 +1,7 @@
 """The HDF5 backend: plain HDF5 and an index by which arrays are mapped. Source: spec section 7.3."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statetree.digest import block_count
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree.version import check_major
-from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
+from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_library import Library
 from statetree_backends._hdf5_stored import Stored, Unpacker
@@ -52,7 +51,6 @@ class Hdf5Reader:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
-        self._blocks: dict[int, bytes] | None = None
         self._library: Library | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
@@ -175,19 +173,15 @@ class Hdf5Reader:
             return None
         return int(places.offsets[index]) or None
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        if self._blocks is None:
-            data = self._part("blocks", None)
-            size = len(self._block.parts["manifest"].digest)
-            found, at = {}, 0
-            for i, spec in enumerate(self._specs):
-                count = block_count(spec.nbytes) * size
-                if count:
-                    found[i] = data[at : at + count]
-                    at += count
-            self._blocks = found
-        return self._blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._blocks
+
+    @cached_property
+    def _blocks(self) -> Mapping[int, bytes]:
+        return split_blocks(
+            self._part("blocks", None), (spec.nbytes for spec in self._specs), self.algorithm(), "/blocks"
+        )
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, None if it does not lie in one piece."""

@@ -104,7 +104,8 @@ class Hdf5Reader:
                 self._short = False
         data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
         if data is None or len(data) < SIZE or data[: len(MAGIC)] != MAGIC:
-            fail("H5_MANIFEST_FORM", "the dataset /header", "none", place="/header", remedy=_DAMAGED)
+            expected, found = f"a header block of {SIZE} bytes", "none" if data is None else f"{len(data)} bytes"
+            fail("H5_MANIFEST_FORM", expected, found, place="/header", remedy=_DAMAGED)
         return unpack_block(data[:SIZE], "/header", COMPRESSIONS)
 
     def _by_library(self, ask: Callable[[Library], Any]) -> Any:

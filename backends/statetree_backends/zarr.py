@@ -28,6 +28,7 @@ JSON_LIMIT = 1 << 20
 """Bytes of the metadata of an array that are read at most."""
 _PACK_LIMIT, _CHUNK_LIMIT = 2 * PACK_SIZE, 1 << 40
 _T = TypeVar("_T")
+_FOREIGN = "write it with a conforming writer"
 _DAMAGED = "the container is damaged: restore it from a copy"
 
 
@@ -152,10 +153,12 @@ class ZarrReader:
             except MissingFileError:
                 fail("ARRAY_MISSING", f"the pack {name}", "none", place="packs/index", remedy=_DAMAGED)
             size = declared_size(text, PACK_SIZE, name)
-            codec = parse_array(text, ArraySpec(name, "uint8", (size,), size), name).codec
-            if codec is None and stored != size:
+            found = parse_array(text, ArraySpec(name, "uint8", (size,), size), name)
+            if found != ArrayMetadata(size, found.codec, False, "/"):
+                fail("Z_METADATA", "one chunk c/0, compressed or not", "others", place=name, remedy=_FOREIGN)
+            if found.codec is None and stored != size:
                 fail("ARRAY_NBYTES", f"{size} bytes", str(stored), place=name, remedy=_DAMAGED)
-            known = self._packs[number] = size, codec
+            known = self._packs[number] = size, found.codec
         return known
 
     def _read_pack(self, number: int, offset: int, out: memoryview) -> None:

@@ -54,10 +54,11 @@ class BsonReader:
     @cached_property
     def _index(self) -> Index:
         """The index, held against the file and the number of arrays."""
-        block = self._container.block
-        end = min(self._container.trailer, *(part.offset for part in block.parts.values()))
+        block, container = self._container.block, self._container
+        end = min(container.trailer, *(part.offset for part in block.parts.values()))
+        nbytes = np.fromiter((spec.nbytes for spec in self._specs), np.int64, len(self._specs))
         packed = self._compression is not None
-        return Index(self._container.text("index"), block.rows, len(self._specs), end, packed=packed)
+        return Index(container.text("index"), block.rows, nbytes, (container.first, end), packed=packed)
 
     def layout(self) -> Layout | None:
         """Return where arrays lie that are stored as they are in one document; the file is one segment."""
@@ -80,16 +81,29 @@ class BsonReader:
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, if it is stored as it is in one document."""
-        row = self._index.whole[index]
-        return self._file.view(int(self._index.offsets[row]), int(self._index.sizes[row])) if row >= 0 else None
+        nbytes = self._checked(index)
+        row = int(self._index.whole[index])
+        return None if row < 0 else self._file.view(self._place_of(index, row, nbytes), nbytes)
 
-    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
-        """Copy bytes [start, stop) of array `index` out of its documents."""
+    def _checked(self, index: int) -> int:
+        """Return the bytes of array `index`, which must have as many documents as it needs."""
         nbytes = self._specs[index].nbytes
         wanted, found = -(-nbytes // PIECE), int(self._index.counts[index])
         if found != wanted:
             code = "ARRAY_MISSING" if found < wanted else "BSON_CHUNKS"
             fail(code, f"{wanted} data documents", str(found), place=self.place(index), remedy=DAMAGED)
+        return nbytes
+
+    def _place_of(self, index: int, row: int, size: int) -> int:
+        """Return the file offset of a piece that is stored as it is and must have `size` bytes."""
+        stored = int(self._index.sizes[row])
+        if stored != size:
+            fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
+        return int(self._index.offsets[row])
+
+    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
+        """Copy bytes [start, stop) of array `index` out of its documents."""
+        nbytes = self._checked(index)
         at = start
         while at < stop:
             n = at // PIECE
@@ -100,13 +114,10 @@ class BsonReader:
     def _piece(self, index: int, n: int, size: int, start: int, out: memoryview) -> None:
         """Copy from byte `start` of the n-th piece of an array, which has `size` bytes."""
         row = int(self._index.starts[index]) + n
-        offset, stored = int(self._index.offsets[row]), int(self._index.sizes[row])
         if self._compression is not None:
             out[:] = memoryview(self._unpacked(index, row, size))[start : start + len(out)]
-            return
-        if stored != size:
-            fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
-        self._file.read_into(offset + start, out)
+        else:
+            self._file.read_into(self._place_of(index, row, size) + start, out)
 
     def _unpacked(self, index: int, row: int, size: int) -> bytes:
         """Return a piece unpacked; the last one is kept, since digest blocks are half as long."""

@@ -164,6 +164,13 @@ def test_every_error_code_of_code_and_text_is_in_the_registry() -> None:
     assert said - known == set()
 
 
+def test_every_code_of_the_registry_is_in_the_text_but_for_those_of_the_environment_and_the_call() -> None:
+    codes = registry("errors")["codes"]
+    said = set(re.findall(r"`([A-Z0-9_]+)`", SPEC))
+
+    assert {code for code, row in codes.items() if row["class"] not in ("io", "usage")} - said == set()
+
+
 def test_limits_are_the_same_in_registry_code_and_text() -> None:
     rows = {row["name"]: row for row in registry("limits")["limits"]}
     limits = Limits()

@@ -81,7 +81,7 @@ def test_zstd_is_no_compression_of_hdf5(tmp_path: Path) -> None:
         st.load(path)
 
     assert str(refused.value) == (
-        "expected no compression or gzip, got 'zstd' (in header): write the file with a conforming writer"
+        "expected the compression gzip, or none, got 'zstd' (in header): write the file with a conforming writer"
     )
 
 

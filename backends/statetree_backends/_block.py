@@ -87,7 +87,7 @@ def unpack_block(data: bytes, place: str, compressions: Sequence[str]) -> Block:
         fail("HEADER_FORM", "zero bytes around the fields of the header block", "others", place=place, remedy=_FOREIGN)
     packed = _text(compression) or None
     if packed not in (None, *compressions):
-        expected = f"no compression or {' or '.join(compressions)}"
+        expected = f"the compression {' or '.join(compressions)}, or none"
         fail("HEADER_FORM", expected, repr(shown(packed or "")), place=place, remedy=_FOREIGN)
     parts = {name: Part(at, length, digest[:size]) for name, (at, length, digest) in zip(PARTS, fields, strict=True)}
     return Block(name, packed, arrays, rows, parts)

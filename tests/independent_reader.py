@@ -70,9 +70,11 @@ def bson_text(data: bytes, offset: int, size: int) -> bytes:
 
 
 def read_bson(path: Path) -> tuple[Any, list[Any]]:
-    """[B-5], [B-6]: return (root node, arrays) by the trailer and the index."""
+    """[B-1], [B-2], [B-5], [B-6]: return (root node, arrays) by the trailer and the index."""
     data = path.read_bytes()
-    assert data[4:19] == b"\x02statetree\0\x04\0\0\0"
+    assert data[4:15] == b"\x02statetree\0"
+    version = data[19 : 19 + struct.unpack_from("<i", data, 15)[0]]
+    assert version.split(b".")[0] == b"1", "another major version"
     block = header_block(data[-513:-1])
     manifest = json.loads(bson_text(data, *block["manifest"][:2]))
     raws: dict[int, bytes] = {}

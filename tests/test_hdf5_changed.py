@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import statetree as st
+from bson_by_hand import signed
 from statetree.digest import digest
 from statetree.dtype import BY_NAME
 from statetree_backends.hdf5 import BACKEND
@@ -251,3 +252,71 @@ def test_an_array_that_h5py_stored_anew_is_read(saved: Path, again: dict[str, An
     change(saved, store_anew)
 
     assert same(saved, {"a": A, "b": B, "n": 3})
+
+
+def copied(path: Path, change: Callable[[Any], None] = lambda file: None, **options: Any) -> Path:
+    """Return a copy of a file whose objects h5py wrote anew, elsewhere, and `change` changed."""
+    with h5py.File(path) as source, h5py.File(path.with_name("copy.h5"), "w", **options) as file:
+        for name in source:
+            source.copy(name, file)
+        change(file)
+    return path.with_name("copy.h5")
+
+
+def headed(size: int) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
+        data = file["header"][:size]
+        del file["header"]
+        file["header"] = data
+
+    return change
+
+
+@pytest.mark.parametrize("size", [512, 4096])
+def test_a_header_found_by_its_name_has_512_to_4096_bytes(saved: Path, size: int) -> None:
+    assert same(copied(saved, headed(size)), {"a": A, "b": B, "n": 3})
+
+
+@pytest.mark.parametrize("size", [16, 511])
+def test_a_header_of_fewer_bytes_than_its_block_is_refused(saved: Path, size: int) -> None:
+    with pytest.raises(st.InvalidError) as caught:
+        st.load(copied(saved, headed(size)))
+
+    assert (caught.value.code, str(caught.value)) == (
+        "H5_MANIFEST_FORM",
+        f"expected a header block of 512 bytes, got {size} bytes (in /header): "
+        "the file is damaged: restore it from a copy",
+    )
+
+
+def test_a_file_that_must_be_opened_to_be_recognised_and_cannot_be_is_foreign(saved: Path) -> None:
+    path = copied(saved, libver="latest")
+    raw = bytearray(path.read_bytes())
+    raw[11] |= 1
+    path.write_bytes(raw)
+
+    with pytest.raises(st.UnsupportedError) as caught:
+        st.load(path)
+
+    assert (raw[8], caught.value.code) == (3, "NOT_STATETREE")
+
+
+def test_attributes_that_no_rule_names_mean_nothing(saved: Path) -> None:
+    def change(file: Any) -> None:
+        file["arrays/0-a"].attrs["dtype"] = np.bytes_("int4")
+        file["arrays/1-b"].attrs["unit"] = "m"
+
+    assert same(copied(saved, change), {"a": A, "b": B, "n": 3})
+
+
+def test_who_asks_for_values_without_digests_gets_what_the_index_says(saved: Path) -> None:
+    raw = bytearray(saved.read_bytes())
+    at = int.from_bytes(raw[4096 + 168 : 4096 + 176], "little")
+    raw[at : at + 32] = raw[at + 16 : at + 32] + raw[at : at + 16]
+    place = 4096 + 168 + 16
+    raw[place : place + 16] = bytes.fromhex(digest("xxh3-128", raw[at : at + 32]))
+    raw[4096:4608] = signed(raw[4096:4608])
+    saved.write_bytes(raw)
+
+    assert same(saved, {"a": A, "b": B, "n": 3})
+    assert st.difference(st.load(saved, verify=False), {"a": B, "b": A, "n": 3}) is None

@@ -116,6 +116,26 @@ def test_how_an_array_lies_in_memory_does_not_count(folder: Path, container: str
     assert crooked.tobytes() == before
 
 
+@pytest.mark.parametrize("container", ["zarr", "zarr.zip", "bson"])
+def test_what_compresses_best_is_within_the_ratio_that_is_loaded_by_default(tmp_path: Path, container: str) -> None:
+    path, zeros = tmp_path / CONTAINERS[container], np.zeros(64 << 20, np.uint8)
+
+    st.save(path, zeros, compression="zstd", durable=False)
+
+    with st.open(path) as file:
+        assert 1032 < zeros.nbytes / file.stored_bytes <= st.Limits().ratio
+
+
+@pytest.mark.parametrize("name", ["byte", "short", "intc", "long", "longlong"])
+@pytest.mark.parametrize("sign", ["", "u"])
+def test_a_number_of_any_type_of_c_is_the_scalar_of_its_dtype(name: str, sign: str) -> None:
+    kind = getattr(np, sign + name)
+    dtype = np.zeros(1, kind).dtype.name
+
+    assert st.difference({"n": kind(3)}, {"n": getattr(np, dtype)(3)}) is None
+    assert st.digest({"n": kind(3)}) == st.digest({"n": getattr(np, dtype)(3)})
+
+
 @given(tree=strategies.trees())
 def test_a_tree_does_not_differ_from_itself_and_difference_is_symmetric(tree: Any) -> None:
     other = [tree]

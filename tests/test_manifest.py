@@ -74,6 +74,20 @@ JSON_CASES = [
     case("M09-1.0-in-a-shape", entry(shape="[1.0]"), "malformed", "JSON_NUMBER_FORM"),
     case("M09-1.0-as-an-index", text('{"array":0.0}', arrays=ENTRY), "malformed", "JSON_NUMBER_FORM"),
     case("M09-1.0-as-a-key", text('{"dict":[1.0,1]}'), "malformed", "JSON_NUMBER_FORM"),
+    *(
+        case(f"M09-1.5-as-{kind}", text(f'{{"{kind}":1.5}}'), "malformed", "JSON_NUMBER_FORM")
+        for kind in ("int", "float", "complex", "bytes", "symbol", "scalar", "array", "dict", "list", "record", "set")
+    ),
+    case("M09-1.5-in-a-complex", text('{"complex":[1.5,1.5]}'), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-bits", text('{"scalar":["int8",1.5]}'), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-a-label", text('{"record":[1.5]}'), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-a-name", text('{"record":[null,1.5,1]}'), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-the-algorithm", text(algorithm="1.5"), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-a-feature", text(features="[1.5]"), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-an-entry", text(arrays="1.5"), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-a-digest", entry(digest="1.5"), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-as-the-version", text(version="1.5"), "malformed", "JSON_NUMBER_FORM"),
+    case("M09-1.5-in-an-unknown-member", GOOD[:-1] + b',"x":1.5}', "malformed", "JSON_NUMBER_FORM"),
     case("M10-true-in-a-shape", entry(shape="[true]"), "invalid", "SCHEMA_TYPE"),
     case("M11-bom", b"\xef\xbb\xbf" + GOOD, "malformed", "JSON_ENCODING"),
     case("M12-utf-16", GOOD.decode().encode("utf-16"), "malformed", "JSON_ENCODING"),
@@ -103,6 +117,7 @@ JSON_CASES = [
     case("M26-nested", b"[" * 100_000, "limit", "LIMIT_DEPTH"),
     case("M26-nested-and-closed", b"[" * 100_000 + b"]" * 100_000, "limit", "LIMIT_DEPTH"),
     case("M26-nested-objects", b'{"a":' * 100_000, "limit", "LIMIT_DEPTH"),
+    case("M26-nested-features", text(features="[" * 200 + "]" * 200), "limit", "LIMIT_DEPTH"),
     case("M35-space", GOOD.replace(b":", b": "), "malformed", "NOT_CANONICAL"),
     case("M35-line-feed", GOOD + b"\n", "malformed", "NOT_CANONICAL"),
     case("M35-order", GOOD.replace(b'"features":[],', b"")[:-1] + b',"features":[]}', "malformed", "NOT_CANONICAL"),
@@ -137,7 +152,7 @@ SCHEMA_CASES = [
     ),
     *(
         case(f"M32-algorithm-{value}", text(algorithm=value), "invalid", "SCHEMA_TYPE")
-        for value in ("1", "null", "true", "[]", "{}", "1.5")
+        for value in ("1", "null", "true", "[]", "{}")
     ),
     *(
         case(f"M32-features-{value}", text(features=value), "invalid", "SCHEMA_TYPE")
@@ -165,7 +180,7 @@ SCHEMA_CASES = [
             ("dict", ("null", "1", '"a"', "{}"), "SCHEMA_TYPE"),
             ("record", ("null", "1", '"a"', "{}"), "SCHEMA_TYPE"),
             ("symbol", ("null", "1", "[]", "{}"), "SCHEMA_TYPE"),
-            ("scalar", ("null", "1", '"a"', "{}", "[]", "[1]"), "SCHEMA_TYPE"),
+            ("scalar", ("null", "1", '"a"', "{}", "[1]"), "SCHEMA_TYPE"),
             ("int", ("null", "1", "[]"), "INT_FORM"),
             ("float", ("null", "1", "[]"), "FLOAT_FORM"),
             ("complex", ("null", "1", '"3ff0000000000000"', "{}"), "FLOAT_FORM"),
@@ -199,14 +214,28 @@ VERSION_CASES = [
     case("V03-major-2", text(version='"2.0"'), "unsupported", "VERSION_MAJOR"),
     case("V03-major-2-before-all-else", b'{"else":[],"statetree":"2.0"}', "unsupported", "VERSION_MAJOR"),
     case("V03-major-10", text(version='"10.0"'), "unsupported", "VERSION_MAJOR"),
-    case("V04-major-999999999999", text(version='"999999999999.0"'), "unsupported", "VERSION_MAJOR"),
+    case("V04-major-999999999", text(version='"999999999.0"'), "unsupported", "VERSION_MAJOR"),
     case("V06-feature", text(features='["sparse"]'), "unsupported", "FEATURE_UNKNOWN"),
     case("V06-feature-of-a-newer-minor", text(features='["x"]', version='"1.99"'), "unsupported", "FEATURE_UNKNOWN"),
     case("V07-unsorted", text(features='["b","a"]'), "invalid", "FEATURE_FORM"),
     case("V07-twice", text(features='["a","a"]'), "invalid", "FEATURE_FORM"),
     *(
         case(f"V08-{value}", text(version=value), "malformed", "VERSION_FORM")
-        for value in ("1.0", "1", "null", "[]", '"1"', '"1.0.0"', '"01.0"', '" 1.0"', '"1.00"', '"1."', '"１.0"', '""')
+        for value in (
+            "1",
+            "null",
+            "[]",
+            '"1"',
+            '"1.0.0"',
+            '"01.0"',
+            '" 1.0"',
+            '"1.00"',
+            '"1."',
+            '"１.0"',
+            '""',
+            '"1000000000.0"',
+            '"1.1000000000"',
+        )
     ),
     case("V10-on-the-root-of-a-newer-minor", text(version='"1.9"')[:-1] + b',"x":1}', "invalid", "SCHEMA_UNKNOWN_KEY"),
     *(
@@ -268,6 +297,7 @@ NODE_CASES = [
         case(f"S08-scalar-{value}", text(f'{{"scalar":["float32",{value}]}}'), "invalid", "FLOAT_FORM")
         for value in ('"3f80"', '"3F800000"', '"0x3f8000"', '"3f80000"', '"3f800000","3f800000"', "1", "null")
     ),
+    case("S08-scalar-of-nothing", text('{"scalar":[]}'), "invalid", "FLOAT_FORM"),
     case("S08-scalar-without-bits", text('{"scalar":["float32"]}'), "invalid", "FLOAT_FORM"),
     case("S08-complex-scalar-in-one", text('{"scalar":["complex64","3f8000003f800000"]}'), "invalid", "FLOAT_FORM"),
     *(
@@ -279,6 +309,10 @@ NODE_CASES = [
     case("int2-scalar-sign-extended", text('{"scalar":["int2","ff"]}'), "invalid", "SUBBYTE_RANGE"),
     case("float6-scalar-of-64", text('{"scalar":["float6_e2m3fn","40"]}'), "invalid", "SUBBYTE_RANGE"),
     case("scalar-of-an-unknown-dtype", text('{"scalar":["float128","00"]}'), "unsupported", "DTYPE_UNKNOWN"),
+    *(
+        case(f"scalar-of-{name}", text(f'{{"scalar":["{name}","00"]}}'), "security", "PICKLE_OBJECT_DTYPE")
+        for name in ("O", "|O", "object")
+    ),
     case("K23-1-and-true", text('{"dict":[1,0,true,0]}'), "invalid", "KEY_COLLISION"),
     case("K23-false-and-0", text('{"dict":[false,0,0,0]}'), "invalid", "KEY_COLLISION"),
     case("K23-in-tuples", text('{"dict":[{"tuple":[1]},0,{"tuple":[true]},0]}'), "invalid", "KEY_COLLISION"),
@@ -300,6 +334,11 @@ NODE_CASES = [
     ),
     case("K27-field", text('{"record":[null,"a",1,"a",1]}'), "invalid", "KEY_DUPLICATE"),
     case("K27-empty-field", text('{"record":[null,"",1,"",1]}'), "invalid", "KEY_DUPLICATE"),
+    *(
+        case(f"key-{key}", text(f'{{"dict":[{key},0]}}'), "invalid", "NODE_KIND")
+        for key in ("{}", "[]", '["a"]', '{"bytes":"","set":1}', '{"bytes":"","symbol":""}')
+    ),
+    case("key-of-no-kind", text('{"dict":[{"set":1},0]}'), "invalid", "KEY_FORM"),
     *(
         case(f"key-{key}", text(f'{{"dict":[{key},0]}}', arrays=ENTRY), "invalid", "KEY_FORM")
         for key in (
@@ -341,6 +380,7 @@ ARRAY_CASES = [
     case("A12-negative", entry(shape="[-1]"), "invalid", "ARRAY_SHAPE"),
     case("A12-two-negatives", entry(shape="[-2,-2]"), "invalid", "ARRAY_SHAPE"),
     case("A12-float", entry(shape="[2.5]"), "malformed", "JSON_NUMBER_FORM"),
+    case("A13-span-over-2-63", entry(dtype='"uint8"', shape="[9007199254740991,1025,0]"), "invalid", "ARRAY_SHAPE"),
     case("A13-extent-over-2-53", entry(shape="[9007199254740992,0]"), "invalid", "ARRAY_SHAPE"),
     case("A13-extent-over-2-64", entry(shape="[36893488147419103232,0]"), "invalid", "ARRAY_SHAPE"),
 ]
@@ -361,6 +401,7 @@ def test_every_text_but_the_one_of_a_tree_is_refused_by_class_and_code(manifest:
     [
         pytest.param(GOOD, id="smallest"),
         pytest.param(text(version='"1.99"'), id="V05-newer-minor"),
+        pytest.param(text(version='"1.999999999"'), id="V05-longest-minor"),
         pytest.param(text(algorithm='"sha-256"'), id="sha-256"),
         pytest.param(entry(), id="array"),
         pytest.param(entry(dtype='"uint8"', shape="[9007199254740991,0]"), id="A13-largest-extent"),
@@ -408,6 +449,15 @@ def test_depth_60_is_accepted_and_61_refused() -> None:
             "choose one of these, or read the file with a newer statetree",
         ),
         (
+            text('{"list":[{"scalar":["O","00"]}]}'),
+            "expected a dtype of the format, got Python objects (at /#0): "
+            "object arrays are pickles and are refused for long-term storage",
+        ),
+        (
+            text('{"list":[{"float":1.5}]}'),
+            "expected an integer, got 1.5 (in manifest): write the file with a conforming writer",
+        ),
+        (
             entry(dtype='"O"'),
             "expected a dtype of the format, got Python objects (in manifest/arrays/0): "
             "object arrays are pickles and are refused for long-term storage",
@@ -446,6 +496,8 @@ def test_a_refusal_says_what_was_expected_where_and_what_to_do(manifest: bytes, 
         (Limits(manifest_bytes=50), GOOD, "LIMIT_MANIFEST"),
         (Limits(nodes=3), text('{"list":[1,2,3]}'), "LIMIT_NODES"),
         (Limits(nodes=3), text('{"dict":[1,2,3,4]}'), "LIMIT_NODES"),
+        (Limits(nodes=4), text('{"dict":[{"tuple":[1,2]},3]}'), "LIMIT_NODES"),
+        (Limits(nodes=4), text('{"record":["L","a",1,"b",2]}'), "LIMIT_NODES"),
         (Limits(key_bytes=4), text('{"dict":["aaaaa",1]}'), "LIMIT_KEY"),
         (Limits(key_bytes=4), text('{"dict":["σσσ",1]}'), "LIMIT_KEY"),
         (Limits(key_bytes=4), text('{"dict":[{"symbol":"aaaaa"},1]}'), "LIMIT_KEY"),
@@ -469,6 +521,21 @@ def test_what_is_above_a_limit_is_refused_and_the_limit_can_be_raised(
 
     assert (caught.value.error_class, caught.value.code) == ("limit", code)
     decode(manifest)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tree"),
+    [
+        (1, "null"),
+        (4, '{"list":[1,2,3]}'),
+        (3, '{"dict":["a",1]}'),
+        (3, '{"record":["L","a",1]}'),
+        (1, '{"record":[null]}'),
+        (5, '{"dict":[{"tuple":[1,2]},3]}'),
+    ],
+)
+def test_a_tree_of_as_many_nodes_as_the_limit_says_is_accepted(nodes: int, tree: str) -> None:
+    decode(text(tree), Limits(nodes=nodes))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4])

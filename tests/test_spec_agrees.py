@@ -26,8 +26,9 @@ from statetree.dtype import BY_NAME
 from statetree.encode import _KEY_KINDS
 from statetree.info import encode_info
 from statetree.limits import DEPTH, RANK, Limits
-from statetree.manifest import VERSION, decode_manifest
+from statetree.manifest import decode_manifest
 from statetree.saving import manifest_of
+from statetree.version import VERSION
 from statetree_spec import registry, schema
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +162,13 @@ def test_every_error_code_of_code_and_text_is_in_the_registry() -> None:
     assert len(written) > 50
     assert {code for code in written if re.match(rf"(?:{prefix})_", code)} - known == set()
     assert said - known == set()
+
+
+def test_every_code_of_the_registry_is_in_the_text_but_for_those_of_the_environment_and_the_call() -> None:
+    codes = registry("errors")["codes"]
+    said = set(re.findall(r"`([A-Z0-9_]+)`", SPEC))
+
+    assert {code for code, row in codes.items() if row["class"] not in ("io", "usage")} - said == set()
 
 
 def test_limits_are_the_same_in_registry_code_and_text() -> None:

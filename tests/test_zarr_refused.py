@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -76,7 +77,8 @@ METADATA: dict[str, tuple[dict[str, Any], str, str]] = {
     "an unknown data type": ({"data_type": "float31"}, "invalid", "BACKEND_MISMATCH"),
     "a data type as an object": ({"data_type": {"name": "float32"}}, "invalid", "BACKEND_MISMATCH"),
     "a carrier's attribute": ({"attributes": {"statetree": {"dtype": "bfloat16"}}}, "invalid", "BACKEND_MISMATCH"),
-    "attributes as a list": ({"attributes": []}, "invalid", "BACKEND_MISMATCH"),
+    "attributes as a list": ({"attributes": []}, "invalid", "Z_METADATA"),
+    "attributes of null": ({"attributes": None}, "invalid", "Z_METADATA"),
     "fill 1": ({"fill_value": 1}, "invalid", "Z_FILL"),
     "fill -0.0": ({"fill_value": -0.0}, "invalid", "Z_FILL"),
     "fill NaN as text": ({"fill_value": "NaN"}, "invalid", "Z_FILL"),
@@ -139,6 +141,8 @@ def test_metadata_of_an_array_that_is_not_allowed_is_refused(fault: str, store: 
         {"dimension_names": ["a", None]},
         {"storage_transformers": []},
         {"fill_value": 0},
+        {"dimension_names": 5},
+        {"attributes": {"deep": json.loads("[" * 300 + "]" * 300), "odd": "\ud800", "long": 1e300}},
         {"extra": {"must_understand": False}},
         {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}}},
     ],
@@ -147,6 +151,50 @@ def test_what_others_may_add_to_metadata_changes_nothing(members: dict[str, Any]
     change(generation(store) / "arrays/0-w/zarr.json", **members)
 
     assert statetree.difference(statetree.load(store), TREE) is None
+
+
+@pytest.mark.parametrize("encoding", [{}, {"configuration": {}}, {"configuration": {"separator": "/"}}])
+def test_a_separator_that_is_left_out_is_a_slash(encoding: dict[str, Any], store: Path) -> None:
+    place = generation(store) / "arrays/0-w"
+    change(place / "zarr.json", chunk_key_encoding={"name": "default", **encoding})
+    (place / "c/0").mkdir(parents=True)
+    (place / "c.0.0").rename(place / "c/0/0")
+
+    assert statetree.difference(statetree.load(store), TREE) is None
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_an_array_of_no_dimension_has_the_chunk_c(separator: str, tmp_path: Path) -> None:
+    statetree.save(tmp_path / "x.zarr", [np.ones(())], durable=False)
+    place = generation(tmp_path / "x.zarr") / "arrays/0-0"
+    change(place / "zarr.json", chunk_key_encoding={"name": "default", "configuration": {"separator": separator}})
+
+    assert (place / "c").is_file()
+    assert statetree.difference(statetree.load(tmp_path / "x.zarr"), [np.ones(())]) is None
+
+
+FILLS = {
+    "int8": (["0"], ["0.0", "-0", "false", '"0"', "1"]),
+    "float32": (["0", "0.0", "0e5"], ["-0", "-0.0", '"0x00000000"', "false", "null", "[0]"]),
+    "bool": (["false"], ["0", "0.0", "null"]),
+    "complex64": (["[0,0]", "[0.0,0]", "[0.0,0.0]"], ["[0]", "[0,0,0]", "0", "[0,-0.0]", "[-0,0]", '["0",0]']),
+}
+
+
+@pytest.mark.parametrize("dtype", FILLS)
+def test_the_fill_value_is_a_positive_zero(dtype: str, tmp_path: Path) -> None:
+    path, tree = tmp_path / "x.zarr", [np.ones(3, dtype)]
+    statetree.save(path, tree, durable=False)
+    metadata = generation(path) / "arrays/0-0/zarr.json"
+    text = re.sub('"fill_value":([^"]*),', '"fill_value":@,', metadata.read_text())
+    right, wrong = FILLS[dtype]
+
+    for value in right:
+        metadata.write_text(text.replace("@", value))
+        assert statetree.difference(statetree.load(path), tree) is None
+    for value in wrong:
+        metadata.write_text(text.replace("@", value))
+        assert refusal(path).code == "Z_FILL"
 
 
 TEXTS: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
@@ -180,7 +228,7 @@ ROOTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "major 2": ({"version": "2.0"}, "unsupported", "VERSION_MAJOR"),
     "major 2 of another form": ({"version": "2.0", "manifest": ..., "more": 1}, "unsupported", "VERSION_MAJOR"),
     "major 0": ({"version": "0.9"}, "unsupported", "VERSION_MAJOR"),
-    "a long major": ({"version": "9999999999.0"}, "unsupported", "VERSION_MAJOR"),
+    "a long major": ({"version": "999999999.0"}, "unsupported", "VERSION_MAJOR"),
     "a number as version": ({"version": 1.0}, "malformed", "VERSION_FORM"),
     "no minor": ({"version": "1"}, "malformed", "VERSION_FORM"),
     "three parts": ({"version": "1.0.0"}, "malformed", "VERSION_FORM"),
@@ -428,9 +476,9 @@ def test_a_store_of_a_few_bytes_that_declares_petabytes_is_refused_before_memory
     assert (error.error_class, error.code) == ("limit", "LIMIT_BYTES")
 
 
-def packed(tmp_path: Path) -> Path:
+def packed(tmp_path: Path, compression: str | None = None) -> Path:
     tree = [np.full(3, i, np.int32) for i in range(1_001)]
-    statetree.save(tmp_path / "p.zarr", tree, durable=False)
+    statetree.save(tmp_path / "p.zarr", tree, compression=compression, durable=False)
     return tmp_path / "p.zarr"
 
 
@@ -451,6 +499,16 @@ INDEXES: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
     "a pack that is not there": (lambda data: struct.pack("<3Q", 9, 0, 12) + data[24:], "integrity", "ARRAY_MISSING"),
     "a huge pack": (lambda data: struct.pack("<3Q", 2**64 - 1, 0, 12) + data[24:], "integrity", "ARRAY_MISSING"),
     "a huge offset": (lambda data: struct.pack("<3Q", 1, 2**64 - 1, 12) + data[24:], "invalid", "BACKEND_MISMATCH"),
+    "the last behind its pack": (
+        lambda data: data[:-24] + struct.pack("<3Q", 1, 64_064, 12),
+        "invalid",
+        "BACKEND_MISMATCH",
+    ),
+    "the last partly behind its pack": (
+        lambda data: data[:-24] + struct.pack("<3Q", 1, 64_003, 12),
+        "invalid",
+        "BACKEND_MISMATCH",
+    ),
     "a huge size": (lambda data: struct.pack("<3Q", 1, 0, 2**64 - 1) + data[24:], "invalid", "BACKEND_MISMATCH"),
     "another size": (lambda data: struct.pack("<3Q", 1, 0, 11) + data[24:], "invalid", "BACKEND_MISMATCH"),
     "another's bytes": (lambda data: struct.pack("<3Q", 1, 64, 12) + data[24:], "integrity", "DIGEST"),
@@ -458,16 +516,65 @@ INDEXES: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
 }
 
 
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("fault", INDEXES)
-def test_an_index_of_packs_that_is_wrong_never_gives_other_values(fault: str, tmp_path: Path) -> None:
+def test_an_index_of_packs_that_is_wrong_never_gives_other_values(
+    fault: str, compression: str | None, tmp_path: Path
+) -> None:
     spoil, error_class, code = INDEXES[fault]
-    store = packed(tmp_path)
+    store = packed(tmp_path, compression)
     index = generation(store) / "packs/index/c/0"
     index.write_bytes(spoil(index.read_bytes()))
 
     error = refusal(store)
 
     assert (error.error_class, error.code) == (error_class, code)
+
+
+PACKS: dict[str, dict[str, Any]] = {
+    "another separator": {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}}},
+    "several chunks": grid(7),
+    "a checksum": {"codecs": [{"name": "bytes"}, {"name": "crc32c"}]},
+}
+
+
+@pytest.mark.parametrize("fault", PACKS)
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_pack_is_one_chunk_compressed_or_not(compression: str | None, fault: str, tmp_path: Path) -> None:
+    store = packed(tmp_path, compression)
+    change(generation(store) / "packs/0/zarr.json", **PACKS[fault])
+
+    error = refusal(store)
+
+    assert str(error) == (
+        "expected one chunk c/0, compressed or not, got others (in packs/0): write it with a conforming writer"
+    )
+    assert error.code == "Z_METADATA"
+
+
+@pytest.mark.parametrize("name", ["arrays", "arrays/0-w", "manifest", "manifest/c"])
+def test_a_file_in_place_of_a_folder_is_a_missing_part(name: str, store: Path) -> None:
+    path = generation(store) / name
+    shutil.rmtree(path)
+    path.write_bytes(b"x")
+
+    error = refusal(store)
+
+    assert error.code == ("ARRAY_MISSING_CHUNK" if "manifest" in name else "ARRAY_MISSING")
+
+
+def test_a_file_in_place_of_the_generation_is_no_finished_save(store: Path) -> None:
+    path = generation(store)
+    shutil.rmtree(path)
+    path.write_bytes(b"x")
+
+    error = refusal(store)
+
+    assert (error.error_class, error.code) == ("integrity", "UNCOMMITTED")
+    assert str(error) == (
+        f"expected the generation that the root names, got a file (in {path}): "
+        "the folder is damaged: restore it from a copy"
+    )
 
 
 @pytest.mark.parametrize("shape", [[1 << 40], [0], [5], [True], [1.0], [], "no"])

@@ -1,17 +1,17 @@
 """BSON files: header, trailer and texts, judged as they are read. Source: spec section 7.5."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from statetree.errors import fail, shown
 from statetree.files import MappedFile
+from statetree.version import check_version
 from statetree_backends._block import SIZE, Block, checked_text, unpack_block
 from statetree_backends._bson_strict import MAX_DOCUMENT, check_fields, read_document
 
-__all__ = ["ALIGN", "DAMAGED", "PIECE", "PREFIX", "TEXTS", "TRAILER", "VERSION", "BsonFile"]
+__all__ = ["ALIGN", "COMPRESSIONS", "DAMAGED", "PIECE", "PREFIX", "TEXTS", "TRAILER", "BsonFile"]
 
-VERSION = "1.0"
+COMPRESSIONS = ("gzip", "zstd")
 PIECE = 8 << 20
 """Canonical bytes of a data document: two digest blocks; bytes of a text document."""
 ALIGN = 64
@@ -24,7 +24,8 @@ TEXTS = ("blocks", "index", "info", "manifest")
 """In the order of the file."""
 DAMAGED = "the file is damaged: restore it from a copy"
 _LARGEST_HEADER = 4096
-_VERSION = re.compile(rb"(0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\0")
+_LONGEST_VERSION = 20
+"""Bytes that a version and its zero byte take at the most."""
 
 
 class BsonFile:
@@ -55,19 +56,12 @@ class BsonFile:
 
     def _check_version(self) -> None:
         at = 4 + len(PREFIX)
-        text = self.file.read(at + 4, 64)
-        found = _VERSION.match(text)
-        if found is None or int.from_bytes(self.file.read(at, 4), "little") != found.end():
-            version = text.partition(b"\0")[0].decode("latin-1")
-            fail("VERSION_FORM", "a version MAJOR.MINOR", repr(shown(version, 30)), place="header", remedy=DAMAGED)
-        if found[1] != b"1":
-            fail(
-                "VERSION_MAJOR",
-                "format version 1",
-                f"version {found[0][:-1].decode()!r}",
-                place="header",
-                remedy="read it with a newer statetree: pip install -U statetree",
-            )
+        size = int.from_bytes(self.file.read(at, 4), "little")
+        text = self.file.read(at + 4, min(size, _LONGEST_VERSION)).decode("latin-1")
+        if len(text) != size or text[-1:] != "\0":
+            found = shown(repr(text), 40)
+            fail("VERSION_FORM", "a version that ends with its string", found, place="header", remedy=DAMAGED)
+        check_version(text[:-1], "header")
 
     def _header(self) -> tuple[dict[str, Any], int]:
         size = int.from_bytes(self.file.read(0, 4), "little", signed=True)
@@ -90,11 +84,7 @@ class BsonFile:
         check_fields(trailer, {"kind": "string", "data": "binary"}, "trailer")
         if trailer["kind"] != "trailer" or len(trailer["data"]) != SIZE:
             fail("BSON_CHUNKS", "a trailer document", "another", place="trailer", remedy=DAMAGED)
-        block = unpack_block(trailer["data"], "trailer")
-        if block.compression not in (None, "gzip", "zstd"):
-            found = repr(shown(block.compression or ""))
-            fail("HEADER_FORM", "no compression, gzip or zstd", found, place="trailer", remedy=DAMAGED)
-        return block
+        return unpack_block(trailer["data"], "trailer", COMPRESSIONS)
 
     def _check_header(self, header: dict[str, Any]) -> None:
         check_fields(header, {"statetree": "string", "algorithm": "string", "arrays": "int64"}, "header")

@@ -20,20 +20,23 @@ class Index:
     Args:
         data: bytes of the index.
         rows: number of data documents that the header block states.
-        arrays: number of arrays that the manifest lists.
-        end: file offset that the documents of data come before.
+        nbytes: canonical bytes of each array that the manifest lists.
+        span: file offsets behind which the documents of data begin and before which they end.
         packed: whether payloads are compressed.
 
     Raises:
-        InvalidError: the rows are out of order, name an array that is not there, or point out of the file.
+        InvalidError: the rows are out of order, name an array that has no bytes, or point elsewhere.
     """
 
-    def __init__(self, data: bytes, rows: int, arrays: int, end: int, *, packed: bool) -> None:
+    def __init__(
+        self, data: bytes, rows: int, nbytes: NDArray[np.int64], span: tuple[int, int], *, packed: bool
+    ) -> None:
         if len(data) != rows * _ROW.itemsize:
             _wrong(f"{rows} rows of {_ROW.itemsize} bytes", f"{len(data)} bytes")
         table = np.frombuffer(data, _ROW)
-        _check_order(table, arrays)
-        _check_places(table, end, MAX_DOCUMENT - 1 if packed else PIECE)
+        _check_order(table, nbytes)
+        _check_places(table, *span, MAX_DOCUMENT - 1 if packed else PIECE)
+        arrays = len(nbytes)
         first = np.flatnonzero(table["n"] == 0)
         starts = np.full(arrays, -1, np.int64)
         starts[table["array"][first]] = first
@@ -54,21 +57,25 @@ def _wrong(expected: str, found: str) -> NoReturn:
     fail("BSON_CHUNKS", f"an index of {expected}", found, place="index", remedy=DAMAGED)
 
 
-def _check_order(table: "np.ndarray[Any, np.dtype[np.void]]", arrays: int) -> None:
+def _check_order(table: "np.ndarray[Any, np.dtype[np.void]]", nbytes: NDArray[np.int64]) -> None:
     array, n = table["array"].astype(np.int64), table["n"].astype(np.int64)
     step = np.diff(array, prepend=-1)
     before = np.concatenate(([-1], n[:-1]))
     if not np.where(step > 0, n == 0, (step == 0) & (n == before + 1)).all():
         _wrong("rows in the order of arrays and their pieces", "another order")
-    if len(array) and array[-1] >= arrays:
-        _wrong(f"{arrays} arrays", f"array {array[-1]}")
+    if len(array) and array[-1] >= len(nbytes):
+        _wrong(f"{len(nbytes)} arrays", f"array {array[-1]}")
+    empty = array[nbytes[array] == 0]
+    if len(empty):
+        _wrong("arrays that have bytes", f"array {empty[0]}, which has none")
 
 
-def _check_places(table: "np.ndarray[Any, np.dtype[np.void]]", end: int, largest: int) -> None:
-    if (table["offset"] >= end).any() or (table["size"] > largest).any() or (table["size"] == 0).any():
-        _wrong(f"payloads of 1 to {largest} bytes within the file", "others")
+def _check_places(table: "np.ndarray[Any, np.dtype[np.void]]", start: int, end: int, largest: int) -> None:
+    offsets, sizes = table["offset"], table["size"]
+    if ((offsets < start) | (offsets >= end) | (sizes == 0) | (sizes > largest)).any():
+        _wrong(f"payloads of 1 to {largest} bytes between header and texts", "others")
     # No sum overflows now. A zero byte follows each payload.
-    offset = table["offset"].astype(np.int64)
-    behind = offset + table["size"].astype(np.int64) + 1
+    offset = offsets.astype(np.int64)
+    behind = offset + sizes.astype(np.int64) + 1
     if (behind > np.append(offset[1:], end)).any() or (offset % ALIGN != 0).any():
         _wrong(f"payloads behind each other at multiples of {ALIGN}", "others")

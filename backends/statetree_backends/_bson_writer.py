@@ -8,8 +8,9 @@ from typing import Any
 from statetree.digest import hasher
 from statetree.files import NewFile
 from statetree.store import ArraySpec, WriteOptions
+from statetree.version import VERSION
 from statetree_backends._block import Block, Part, pack_block
-from statetree_backends._bson_file import ALIGN, PIECE, TEXTS, VERSION
+from statetree_backends._bson_file import ALIGN, PIECE, TEXTS
 from statetree_backends._codecs import compress
 
 __all__ = ["BsonWriter"]

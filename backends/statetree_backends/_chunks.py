@@ -1,4 +1,4 @@
-"""Cutting arrays into chunks along their first axis. Source: spec section 7.2."""
+"""Cutting arrays into chunks along their first axis. Source: spec sections 7.3 and 7.4."""
 
 from statetree.digest import BLOCK
 from statetree.store import ArraySpec

@@ -1,4 +1,4 @@
-"""Compression of stored bytes: gzip and zstd, never unpacking more than was declared. Source: spec section 7.2."""
+"""Compression of stored bytes: gzip and zstd, never unpacking more than was declared. Source: spec section 7.2.2."""
 
 import gzip
 import zlib

@@ -352,7 +352,10 @@ def _lock(place: Path) -> int | None:
         try:
             return files.lock_folder(place, exclusive=False)
         except NotADirectoryError:
-            fail("FS_LINK", "a folder of this folder", "a link", place=place.name, remedy="links are never followed")
+            if files.is_link(place):
+                remedy = "links are never followed"
+                fail("FS_LINK", "a folder of this folder", "a link", place=place.name, remedy=remedy)
+            _uncommitted(place, "the generation that the root names", "a file", _DAMAGED)
 
 
 def _uncommitted(place: Path, expected: str, found: str, remedy: str) -> NoReturn:

@@ -12,6 +12,7 @@ from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
 from statetree.store import ArraySpec
+from statetree.version import check_version
 
 __all__ = [
     "ArrayMetadata",
@@ -69,21 +70,10 @@ def root_json(root: Root) -> bytes:
 def _attribute(data: bytes, place: str) -> dict[str, Any]:
     value = strict_json(data, place)
     _check_format(value, "group", place)
-    attributes = value.get("attributes")
-    found = attributes.get("statetree") if type(attributes) is dict else None
+    found = value.get("attributes", {}).get("statetree")
     if type(found) is not dict:
         fail("Z_METADATA", "the attribute 'statetree'", "none", place=place, remedy=_DAMAGED)
-    version = found.get("version")
-    if type(version) is not str or not re.fullmatch(r"(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})", version):
-        fail("VERSION_FORM", "a version MAJOR.MINOR", shown(repr(version), 40), place=place, remedy=_FOREIGN)
-    if version.partition(".")[0] != "1":
-        fail(
-            "VERSION_MAJOR",
-            "format version 1",
-            f"version {version}",
-            place=place,
-            remedy="read it with a newer statetree: pip install -U statetree",
-        )
+    check_version(found.get("version"), place)
     return found
 
 
@@ -171,10 +161,10 @@ def strict_json(data: bytes, place: str) -> Any:
     def constant(name: str) -> NoReturn:
         fail("JSON_NONFINITE", "a JSON value", name, place=place, remedy=_FOREIGN)
 
-    def integer(digits: str) -> int:
+    def integer(digits: str) -> float:
         if len(digits) > 20:
             fail("JSON_NUMBER_RANGE", "an integer of 64 bits", f"{len(digits)} digits", place=place, remedy=_FOREIGN)
-        return int(digits)
+        return -0.0 if digits == "-0" else int(digits)
 
     try:
         text = data.decode("utf-8")
@@ -218,21 +208,27 @@ def parse_array(data: bytes, spec: ArraySpec, place: str) -> ArrayMetadata:
     _check_format(value, "array", place)
     _expect(value, "shape", list(spec.shape), "BACKEND_MISMATCH", place)
     _expect(value, "data_type", data_type(spec.dtype), "BACKEND_MISMATCH", place)
-    _expect(value, "fill_value", _fill(spec.dtype), "Z_FILL", place)
+    if not _is_zero(value.get("fill_value"), _fill(spec.dtype)):
+        found = shown(repr(value.get("fill_value")))
+        fail("Z_FILL", f"fill_value {_fill(spec.dtype)}", found, place=place, remedy=_DAMAGED)
     if value.get("storage_transformers"):
         fail("Z_CODEC", "no storage transformers", "some", place=place, remedy=_FOREIGN)
-    attributes = value.get("attributes", {})
     wanted = {"dtype": spec.dtype} if BY_NAME[spec.dtype].carrier else None
-    if type(attributes) is not dict or attributes.get("statetree") != wanted:
+    if value.get("attributes", {}).get("statetree") != wanted:
         fail("BACKEND_MISMATCH", f"the attribute for dtype {spec.dtype}", "another", place=place, remedy=_DAMAGED)
-    encoding = value.get("chunk_key_encoding")
-    separator = next((s for s in "./" if encoding == {"name": "default", "configuration": {"separator": s}}), None)
-    if separator is None and encoding == {"name": "default"}:
-        separator = "/"
-    if separator is None:
-        fail("Z_METADATA", "the default chunk key encoding", shown(str(encoding)), place=place, remedy=_FOREIGN)
+    separator = _separator(value.get("chunk_key_encoding"), place)
     codec, checksum = _codecs(value.get("codecs"), BY_NAME[data_type(spec.dtype)].itemsize, place)
     return ArrayMetadata(_rows(value.get("chunk_grid"), spec, place), codec, checksum, separator)
+
+
+def _separator(encoding: Any, place: str) -> str:
+    """Return the separator of chunk keys; one that is left out is Zarr's default."""
+    for separator in "./":
+        if encoding == {"name": "default", "configuration": {"separator": separator}}:
+            return separator
+    if encoding in ({"name": "default"}, {"name": "default", "configuration": {}}):
+        return "/"
+    fail("Z_METADATA", "the default chunk key encoding", shown(str(encoding)), place=place, remedy=_FOREIGN)
 
 
 def declared_size(data: bytes, limit: int, place: str) -> int:
@@ -256,6 +252,9 @@ def _check_format(value: Any, node: str, place: str) -> None:
         fail("Z_FORMAT", "zarr_format 3", str(version), place=place, remedy=_FOREIGN)
     if value.get("node_type") != node:
         fail("Z_METADATA", f"node_type {node}", shown(repr(value.get("node_type"))), place=place, remedy=_FOREIGN)
+    if type(value.get("attributes", {})) is not dict:
+        found = type(value["attributes"]).__name__
+        fail("Z_METADATA", "attributes as an object", found, place=place, remedy=_FOREIGN)
     for name, member in value.items():
         # Zarr: a member that a reader does not know stops it, unless it says that it need not be understood.
         optional = type(member) is dict and member.get("must_understand") is False
@@ -266,15 +265,15 @@ def _check_format(value: Any, node: str, place: str) -> None:
 def _expect(value: dict[str, Any], name: str, wanted: Any, code: str, place: str) -> None:
     found = value.get(name)
     # repr tells 3 from 3.0 and 1 from true.
-    if repr(found) != repr(wanted) and not (code == "Z_FILL" and repr(found) == repr(_integral(wanted))):
+    if repr(found) != repr(wanted):
         fail(code, f"{name} {wanted}", shown(repr(found)), place=place, remedy=_DAMAGED)
 
 
-def _integral(value: Any) -> Any:
-    """Return a fill value as writers that drop the fraction spell it."""
-    if type(value) is list:
-        return [int(v) for v in value]
-    return int(value) if type(value) is float else value
+def _is_zero(found: Any, wanted: Any) -> bool:
+    """Whether a fill value is the zero `wanted`; writers may drop the fraction of a float."""
+    if type(wanted) is list:
+        return type(found) is list and len(found) == 2 and all(map(_is_zero, found, wanted))
+    return repr(found) == repr(wanted) or (type(wanted) is float and repr(found) == "0")
 
 
 def _rows(grid: Any, spec: ArraySpec, place: str) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 
 from statetree.digest import digest
 from statetree.store import ArraySpec, WriteOptions
+from statetree.version import VERSION
 from statetree_backends._chunks import Cutter, chunk_rows
 from statetree_backends._codecs import compress
 from statetree_backends._zarr_folder import FolderTarget
@@ -144,7 +145,7 @@ class ZarrWriter:
         self._bytes("blocks", b"".join(blocks[i] for i in sorted(blocks)))
         algorithm = self._options.algorithm
         texts = digest(algorithm, manifest), digest(algorithm, info)
-        self._target.commit(root_json(Root("1.0", algorithm, self._target.generation, *texts)))
+        self._target.commit(root_json(Root(VERSION, algorithm, self._target.generation, *texts)))
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -1,18 +1,18 @@
 """The BSON backend: a stream of documents below 16 MiB. Source: spec section 7.5."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from statetree.digest import block_count, digest_size
 from statetree.errors import fail
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
-from statetree_backends._bson_file import DAMAGED, PIECE, PREFIX, BsonFile
+from statetree_backends._block import split_blocks
+from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
 from statetree_backends._bson_writer import BsonWriter
 from statetree_backends._codecs import decompress, missing_codec
@@ -26,7 +26,6 @@ class BsonReader:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
-        self._blocks: dict[int, bytes] | None = None
         self._lock = threading.Lock()
         self._last: tuple[int, bytes] = (-1, b"")
         self._container = BsonFile(path)
@@ -50,15 +49,16 @@ class BsonReader:
         self._specs = specs
         arrays = self._container.block.arrays
         if arrays != len(specs):
-            fail("BSON_CHUNKS", f"{len(specs)} arrays", str(arrays), place="trailer", remedy=DAMAGED)
+            fail("BACKEND_MISMATCH", f"{len(specs)} arrays", str(arrays), place="trailer", remedy=DAMAGED)
 
     @cached_property
     def _index(self) -> Index:
         """The index, held against the file and the number of arrays."""
-        block = self._container.block
-        end = min(self._container.trailer, *(part.offset for part in block.parts.values()))
+        block, container = self._container.block, self._container
+        end = min(container.trailer, *(part.offset for part in block.parts.values()))
+        nbytes = np.fromiter((spec.nbytes for spec in self._specs), np.int64, len(self._specs))
         packed = self._compression is not None
-        return Index(self._container.text("index"), block.documents, len(self._specs), end, packed=packed)
+        return Index(container.text("index"), block.rows, nbytes, (container.first, end), packed=packed)
 
     def layout(self) -> Layout | None:
         """Return where arrays lie that are stored as they are in one document; the file is one segment."""
@@ -70,39 +70,40 @@ class BsonReader:
         read = self._file.read_into
         return Layout(segments, index.offsets[rows], index.sizes[rows], lambda _, offset, out: read(offset, out))
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        with self._lock:
-            if self._blocks is None:
-                self._blocks = self._read_blocks()
-        return self._blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._blocks
 
-    def _read_blocks(self) -> dict[int, bytes]:
+    @cached_property
+    def _blocks(self) -> Mapping[int, bytes]:
         data = self._container.text("blocks")
-        size = digest_size(self.algorithm())
-        found: dict[int, bytes] = {}
-        at = 0
-        for i, spec in enumerate(self._specs):
-            count = block_count(spec.nbytes) * size
-            if count:
-                found[i] = data[at : at + count]
-                at += count
-        if at != len(data):
-            fail("BSON_CHUNKS", f"block digests of {at} bytes", str(len(data)), place="blocks", remedy=DAMAGED)
-        return found
+        return split_blocks(data, (spec.nbytes for spec in self._specs), self.algorithm(), "blocks")
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, if it is stored as it is in one document."""
-        row = self._index.whole[index]
-        return self._file.view(int(self._index.offsets[row]), int(self._index.sizes[row])) if row >= 0 else None
+        nbytes = self._checked(index)
+        row = int(self._index.whole[index])
+        return None if row < 0 else self._file.view(self._place_of(index, row, nbytes), nbytes)
 
-    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
-        """Copy bytes [start, stop) of array `index` out of its documents."""
+    def _checked(self, index: int) -> int:
+        """Return the bytes of array `index`, which must have as many documents as it needs."""
         nbytes = self._specs[index].nbytes
         wanted, found = -(-nbytes // PIECE), int(self._index.counts[index])
         if found != wanted:
             code = "ARRAY_MISSING" if found < wanted else "BSON_CHUNKS"
             fail(code, f"{wanted} data documents", str(found), place=self.place(index), remedy=DAMAGED)
+        return nbytes
+
+    def _place_of(self, index: int, row: int, size: int) -> int:
+        """Return the file offset of a piece that is stored as it is and must have `size` bytes."""
+        stored = int(self._index.sizes[row])
+        if stored != size:
+            fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
+        return int(self._index.offsets[row])
+
+    def read(self, index: int, start: int, stop: int, out: memoryview) -> None:
+        """Copy bytes [start, stop) of array `index` out of its documents."""
+        nbytes = self._checked(index)
         at = start
         while at < stop:
             n = at // PIECE
@@ -113,13 +114,10 @@ class BsonReader:
     def _piece(self, index: int, n: int, size: int, start: int, out: memoryview) -> None:
         """Copy from byte `start` of the n-th piece of an array, which has `size` bytes."""
         row = int(self._index.starts[index]) + n
-        offset, stored = int(self._index.offsets[row]), int(self._index.sizes[row])
         if self._compression is not None:
             out[:] = memoryview(self._unpacked(index, row, size))[start : start + len(out)]
-            return
-        if stored != size:
-            fail("BSON_CHUNKS", f"{size} bytes", str(stored), place=self.place(index), remedy=DAMAGED)
-        self._file.read_into(offset + start, out)
+        else:
+            self._file.read_into(self._place_of(index, row, size) + start, out)
 
     def _unpacked(self, index: int, row: int, size: int) -> bytes:
         """Return a piece unpacked; the last one is kept, since digest blocks are half as long."""
@@ -151,7 +149,7 @@ class BsonBackend:
 
     name = "bson"
     suffixes: tuple[str, ...] = (".bson",)
-    compressions: tuple[str, ...] = ("gzip", "zstd")
+    compressions: tuple[str, ...] = COMPRESSIONS
 
     def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
         """Pymongo's bson writes the documents; zstd needs zstandard."""

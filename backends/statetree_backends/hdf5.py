@@ -1,7 +1,7 @@
 """The HDF5 backend: plain HDF5 and an index by which arrays are mapped. Source: spec section 7.3."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statetree.digest import block_count
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
-from statetree_backends._block import MAGIC, SIZE, Block, checked_text, unpack_block
+from statetree.version import check_major
+from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_library import Library
 from statetree_backends._hdf5_stored import Stored, Unpacker
@@ -23,8 +23,9 @@ from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
 __all__ = ["BACKEND"]
 
 _ROW = 16
-_MAJOR = b"\x01\0"
 _DAMAGED = "the file is damaged: restore it from a copy"
+_FOREIGN = "write the file with a conforming writer"
+COMPRESSIONS = ("gzip",)
 
 
 class _Index:
@@ -50,7 +51,6 @@ class Hdf5Reader:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
-        self._blocks: dict[int, bytes] | None = None
         self._library: Library | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
@@ -60,8 +60,8 @@ class Hdf5Reader:
         try:
             raw = self._file.read(HEADER_AT, SIZE)
             self._short = len(raw) == SIZE and raw[: len(MAGIC)] == MAGIC
-            if self._short and raw[16:18] != _MAJOR:
-                unpack_block(raw, "header")  # refuses another major version before anything else is judged
+            if self._short:
+                check_major(int.from_bytes(raw[16:18], "little"), "header")
             self._check_frame()
             self._block = self._header(raw)
         except BaseException:
@@ -88,17 +88,25 @@ class Hdf5Reader:
             fail("POLYGLOT", end, f"{size} bytes", place=place, remedy=added)
 
     def _header(self, raw: bytes) -> Block:
+        block = self._any_header(raw)
+        if block.rows != block.arrays:
+            found = f"{block.rows} rows for {block.arrays}"
+            fail("HEADER_FORM", "an index of a row for each array", found, place="/header", remedy=_FOREIGN)
+        return block
+
+    def _any_header(self, raw: bytes) -> Block:
         if self._short:
             try:
-                return unpack_block(raw, "header")
+                return unpack_block(raw, "header", COMPRESSIONS)
             except StateTreeError as error:
                 if error.error_class != "integrity":
                     raise
                 self._short = False
         data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
         if data is None or len(data) < SIZE or data[: len(MAGIC)] != MAGIC:
-            fail("H5_MANIFEST_FORM", "the dataset /header", "none", place="/header", remedy=_DAMAGED)
-        return unpack_block(data[:SIZE], "/header")
+            expected, found = f"a header block of {SIZE} bytes", "none" if data is None else f"{len(data)} bytes"
+            fail("H5_MANIFEST_FORM", expected, found, place="/header", remedy=_DAMAGED)
+        return unpack_block(data[:SIZE], "/header", COMPRESSIONS)
 
     def _by_library(self, ask: Callable[[Library], Any]) -> Any:
         with self._lock:
@@ -137,7 +145,8 @@ class Hdf5Reader:
         """Learn what the arrays are; the index is read when it is first needed."""
         self._specs = specs
         if self._block.arrays != len(specs):
-            fail("ARRAY_MISSING", f"{len(specs)} arrays", str(self._block.arrays), place="/header", remedy=_DAMAGED)
+            found = str(self._block.arrays)
+            fail("BACKEND_MISMATCH", f"{len(specs)} arrays", found, place="/header", remedy=_DAMAGED)
 
     @cached_property
     def _index(self) -> "_Index | None":
@@ -165,19 +174,15 @@ class Hdf5Reader:
             return None
         return int(places.offsets[index]) or None
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        if self._blocks is None:
-            data = self._part("blocks", None)
-            size = len(self._block.parts["manifest"].digest)
-            found, at = {}, 0
-            for i, spec in enumerate(self._specs):
-                count = block_count(spec.nbytes) * size
-                if count:
-                    found[i] = data[at : at + count]
-                    at += count
-            self._blocks = found
-        return self._blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._blocks
+
+    @cached_property
+    def _blocks(self) -> Mapping[int, bytes]:
+        return split_blocks(
+            self._part("blocks", None), (spec.nbytes for spec in self._specs), self.algorithm(), "/blocks"
+        )
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped, None if it does not lie in one piece."""
@@ -228,7 +233,7 @@ class Hdf5Backend:
 
     name = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
-    compressions: tuple[str, ...] = ("gzip",)
+    compressions: tuple[str, ...] = COMPRESSIONS
 
     def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
         """H5py is part of the base install."""

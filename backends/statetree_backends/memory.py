@@ -92,9 +92,9 @@ class MemoryReader:
         """Learn the names of the arrays."""
         self._specs = specs
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        return self._stored.blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._stored.blocks
 
     def view(self, index: int) -> memoryview | None:
         """Return the bytes of array `index`."""

@@ -2,7 +2,7 @@
 
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from statetree.errors import MissingFileError, SecurityError, StateTreeError, fa
 from statetree.files import SUFFIX, io_errors, is_folder, list_folder
 from statetree.limits import Limits
 from statetree.store import ArraySpec, Layout, WriteOptions
-from statetree_backends._block import checked_text
+from statetree_backends._block import checked_text, split_blocks
 from statetree_backends._codecs import decompress, missing_codec
 from statetree_backends._zarr_folder import FolderFiles, is_generation, open_generation, read_root
 from statetree_backends._zarr_metadata import ArrayMetadata, Root, chunk_key, declared_size, parse_array
@@ -28,6 +28,7 @@ JSON_LIMIT = 1 << 20
 """Bytes of the metadata of an array that are read at most."""
 _PACK_LIMIT, _CHUNK_LIMIT = 2 * PACK_SIZE, 1 << 40
 _T = TypeVar("_T")
+_FOREIGN = "write it with a conforming writer"
 _DAMAGED = "the container is damaged: restore it from a copy"
 
 
@@ -42,7 +43,6 @@ class ZarrReader:
         self._packs: dict[int, tuple[int, str | None]] = {}
         self._mapped: dict[int, memoryview | None] = {}
         self._unpacked: dict[int, bytes] = {}
-        self._blocks: dict[int, bytes] | None = None
         self._last: tuple[int, int, memoryview] = (-1, -1, memoryview(b""))
         self._root: Root
         self._files: FolderFiles | ZipFiles
@@ -97,22 +97,19 @@ class ZarrReader:
         packs, offsets, sizes = self._rows
         return Layout(packs - 1, offsets, sizes, self._read_pack)
 
-    def blocks(self, index: int) -> bytes:
-        """Return the block digests of array `index`."""
-        if self._blocks is None:
-            size = digest_size(self._root.algorithm)
-            counts = [block_count(spec.nbytes) * size for spec in self._specs]
-            try:
-                data = self._files.read("blocks/c/0", sum(counts), "BLOCK_DIGEST")
-            except MissingFileError:
-                data = b""
-            found, at = {}, 0
-            for i, count in enumerate(counts):
-                if count:
-                    found[i] = data[at : at + count]
-                    at += count
-            self._blocks = found
-        return self._blocks.get(index, b"")
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the block digests."""
+        return self._blocks
+
+    @cached_property
+    def _blocks(self) -> Mapping[int, bytes]:
+        algorithm, sizes = self._root.algorithm, [spec.nbytes for spec in self._specs]
+        most = sum(map(block_count, sizes)) * digest_size(algorithm)
+        try:
+            data = self._files.read("blocks/c/0", most, "BLOCK_DIGEST")
+        except MissingFileError:
+            data = b""
+        return split_blocks(data, sizes, algorithm, "blocks")
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index`, if it lies in a pack or in one chunk that is stored as it is."""
@@ -156,18 +153,23 @@ class ZarrReader:
             except MissingFileError:
                 fail("ARRAY_MISSING", f"the pack {name}", "none", place="packs/index", remedy=_DAMAGED)
             size = declared_size(text, PACK_SIZE, name)
-            codec = parse_array(text, ArraySpec(name, "uint8", (size,), size), name).codec
-            if codec is None and stored != size:
+            found = parse_array(text, ArraySpec(name, "uint8", (size,), size), name)
+            if found != ArrayMetadata(size, found.codec, False, "/"):
+                fail("Z_METADATA", "one chunk c/0, compressed or not", "others", place=name, remedy=_FOREIGN)
+            if found.codec is None and stored != size:
                 fail("ARRAY_NBYTES", f"{size} bytes", str(stored), place=name, remedy=_DAMAGED)
-            known = self._packs[number] = size, codec
+            known = self._packs[number] = size, found.codec
         return known
 
     def _read_pack(self, number: int, offset: int, out: memoryview) -> None:
         """Copy bytes of a pack from `offset` on, as many as `out` takes."""
         (size, codec), name = self._pack(number), f"packs/{number}/c/0"
+        end = offset + len(out)
+        if end > size:
+            fail("BACKEND_MISMATCH", f"bytes up to {size} of a pack", str(end), place=name, remedy=_DAMAGED)
         if codec is not None:
-            out[:] = memoryview(self._unpack(number, name, size, codec))[offset : offset + len(out)]
-        elif self._files.read_into(name, offset, out) != size or offset + len(out) > size:
+            out[:] = memoryview(self._unpack(number, name, size, codec))[offset:end]
+        elif self._files.read_into(name, offset, out) != size:
             fail("ARRAY_NBYTES", f"{size} bytes", "another size", place=name, remedy=_DAMAGED)
 
     def _unpack(self, number: int, name: str, size: int, codec: str) -> bytes:

@@ -8,9 +8,16 @@ import msgspec
 
 from statetree.errors import Problem, raise_problem, shown
 
-__all__ = ["decode_json", "encode_json"]
+__all__ = ["decode_json", "encode_json", "no_float"]
+
+
+def no_float(digits: str) -> NoReturn:
+    """Refuse a JSON number that is no integer; the hook of every decoder of canonical texts."""
+    raise ValueError(digits)
+
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(float_hook=no_float)
 JSON_LEVELS = 128
 """Nesting that every common parser takes; no canonical text of the format is deeper."""
 
@@ -32,8 +39,8 @@ def decode_json(text: bytes, place: str) -> Any:
         LimitError: it is nested deeper than 128 levels.
     """
     try:
-        value = msgspec.json.decode(text)
-        if encode_json(value) == text:
+        value = _DECODER.decode(text)
+        if encode_json(value) == text and _levels(text) <= JSON_LEVELS:
             return value
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass

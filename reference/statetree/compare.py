@@ -1,4 +1,4 @@
-"""Comparing trees: bitwise and kind-exact, with the sharing of arrays. Source: spec section 2.6."""
+"""Comparing trees: bitwise and kind-exact, with the sharing of arrays. Source: spec section 2."""
 
 import struct
 from collections import OrderedDict

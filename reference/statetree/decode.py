@@ -12,8 +12,8 @@ import numpy as np
 
 from statetree.dtype import BY_NAME
 from statetree.errors import fail, shown
-from statetree.limits import DEPTH, Limits
-from statetree.manifest import SAFE, Node
+from statetree.limits import DEPTH, SAME_HASH, Limits, chosen_hash
+from statetree.manifest import SAFE, Node, unknown_dtype
 from statetree.path import Path
 from statetree.tree import Record, Symbol
 
@@ -23,7 +23,8 @@ _INT = re.compile(r"-?[1-9a-f][0-9a-f]*")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _REMEDY = "write the file with a conforming writer"
-_SAME_HASH = 1000
+_ACCEPTED = Limits(nodes=SAFE, key_bytes=SAFE, string_bytes=SAFE, integer_digits=SAFE)
+"""What was accepted once is not held against limits again."""
 
 
 class Decoder:
@@ -65,8 +66,6 @@ class Decoder:
             return self._small(node)
         if node is None or kind is bool:
             return node
-        if kind is float:
-            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {node!r}")
         if kind is not dict or len(node) != 1:
             self._fail(
                 "NODE_KIND",
@@ -85,8 +84,6 @@ class Decoder:
         return value
 
     def _array(self, value: Any, depth: int) -> Any:
-        if type(value) is float:
-            self._fail("JSON_NUMBER_FORM", "an integer", f"the number {value!r}")
         if type(value) is not int or not 0 <= value < len(self._arrays):
             self._fail("ARRAY_INDEX", f"an index below {len(self._arrays)}", _shape(value))
         if value >= self._seen:
@@ -146,10 +143,11 @@ class Decoder:
     def _item(self, out: dict[Any, Any], hashes: dict[int, int], node: Node, child: Node, depth: int) -> None:
         """Decode a key and what it leads to; `hashes` counts the keys whose hash a file can choose."""
         key = self._key(node, depth)
-        if type(key) is tuple or (type(key) is int and abs(key) > SAFE):
-            hashes[hash(key)] = hashes.get(hash(key), 0) + 1
-            if hashes[hash(key)] > _SAME_HASH:
-                self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"{_SAME_HASH} of one hash")
+        chosen = chosen_hash(key)
+        if chosen is not None:
+            hashes[chosen] = hashes.get(chosen, 0) + 1
+            if hashes[chosen] > SAME_HASH:
+                self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"more than {SAME_HASH} of one hash")
         self._path.append(key)
         if key in out:
             same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)
@@ -171,7 +169,7 @@ class Decoder:
         if type(node) is dict and node.keys() == {"tuple"}:
             depth = self._enter(node["tuple"], "tuple", depth)
             return tuple(self._key(k, depth) for k in node["tuple"])
-        if type(node) is dict and node.keys() - _KEY_MEMBERS:
+        if type(node) is dict and len(node) == 1 and node.keys() - _KEY_MEMBERS:
             self._fail("KEY_FORM", "a key of kind str, int, bool, null, bytes, symbol or tuple", _shape(node))
         key = self._node(node, depth)
         size = len(key.name if type(key) is Symbol else key) if type(key) in (str, bytes, Symbol) else 0
@@ -185,6 +183,7 @@ class Decoder:
             self._fail(code, f"at most {limit} bytes", f"{size} bytes", f"raise limits=Limits({option}=…)")
 
     def _record(self, value: Any, depth: int) -> Record:
+        self._nodes -= 1  # the label is not counted
         depth = self._enter(value, "record", depth)
         if len(value) % 2 != 1 or not (value[0] is None or type(value[0]) is str):
             self._fail(
@@ -192,7 +191,6 @@ class Decoder:
                 "a label or null, then a name before every value",
                 _shape(value[0]) if value else "nothing",
             )
-        self._nodes -= 1
         label = value[0]
         if label is not None:
             self._text(label, "LIMIT_KEY", self._limits.key_bytes)
@@ -256,16 +254,13 @@ class Decoder:
         return raw
 
     def _scalar(self, value: Any, depth: int) -> Any:
-        if type(value) is not list or not value or type(value[0]) is not str:
+        if type(value) is not list or (value and type(value[0]) is not str):
             self._fail("SCHEMA_TYPE", "a dtype and hexadecimal bits", _shape(value))
+        if not value:
+            self._fail("FLOAT_FORM", "a dtype and hexadecimal bits", "nothing")
         row = BY_NAME.get(value[0])
         if row is None:
-            self._fail(
-                "DTYPE_UNKNOWN",
-                "a dtype of the format",
-                repr(shown(value[0])),
-                "read it with a newer statetree: pip install -U statetree",
-            )
+            unknown_dtype(value[0], path=tuple(self._path))
         parts = 2 if row.complex else 1
         digits = row.itemsize * 2 // parts
         if len(value) != parts + 1 or any(
@@ -342,7 +337,7 @@ def _collect_paths(node: Node, path: Path, out: list[Path]) -> None:
                 _collect_paths(child, (*path, position), out)
         case "dict":
             for key, child in zip(value[::2], value[1::2], strict=True):
-                _collect_paths(child, (*path, Decoder((), Limits()).key(key)), out)
+                _collect_paths(child, (*path, Decoder((), _ACCEPTED).key(key)), out)
         case "record":
             for field, child in zip(value[1::2], value[2::2], strict=True):
                 _collect_paths(child, (*path, field), out)

@@ -2,8 +2,8 @@
 
 import struct
 from base64 import b64encode
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from statetree.dtype import BY_NAME, DType, dtype_name
 from statetree.errors import fail, shown
-from statetree.limits import DEPTH, RANK, Limits
+from statetree.limits import DEPTH, RANK, SAME_HASH, Limits, chosen_hash
 from statetree.manifest import SAFE, Node
 from statetree.naming import key_label
 from statetree.path import Path
@@ -19,7 +19,12 @@ from statetree.tree import Record, Symbol, namedtuple_fields
 
 __all__ = ["Encoded", "encode", "tie_key"]
 
-_SCALARS: dict[type, DType] = {row.numpy.type: row for row in BY_NAME.values()}
+_SCALARS: dict[type, DType] = {row.numpy.type: row for row in BY_NAME.values()} | {
+    # Integers of C that NumPy has under two types have one dtype.
+    kind: BY_NAME[name]
+    for kind in np.sctypeDict.values()
+    if (name := dtype_name(np.dtype(kind))) is not None
+}
 _CONTAINERS = "dict, list, tuple, Record or namedtuple"
 _LEAVES = "NumPy array or scalar, int, float, complex, bool, None, str, bytes or Symbol"
 
@@ -140,7 +145,10 @@ class _Encoder:
     def items(self, value: Any, fields: tuple[str, ...] | None, label: str, depth: int) -> Node:
         kind = type(value)
         if kind is dict or kind is OrderedDict:
-            return {"dict": self.pairs(value.items(), label, depth, _Encoder.key)}
+            node = {"dict": self.pairs(value.items(), label, depth, _Encoder.key)}
+            if len(value) > SAME_HASH:
+                self.check_hashes(value)
+            return node
         if kind is list:
             return {"list": self.sequence(value, label, depth)}
         if kind is tuple:
@@ -152,6 +160,14 @@ class _Encoder:
         if name is not None:
             self.text(name, "LIMIT_KEY", self.limits.key_bytes)
         return {"record": [name, *self.pairs(pairs, label, depth, _Encoder.field_name)]}
+
+    def check_hashes(self, keys: Iterable[Any]) -> None:
+        """Refuse keys that no reader would put into a hash table."""
+        hashes = Counter(chosen_hash(key) for key in keys)
+        del hashes[None]
+        if hashes and max(hashes.values()) > SAME_HASH:
+            expected, found = "keys that a hash table tells apart", f"more than {SAME_HASH} of one hash"
+            self.fail("LIMIT_TIME", expected, found, "save a list of pairs, or other keys; this limit is fixed")
 
     def pairs(self, items: Any, label: str, depth: int, encode_key: Any) -> list[Node]:
         nodes: list[Node] = []

@@ -388,7 +388,10 @@ class Folder:
                 fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=at)
         except StoreIOError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ELOOP, errno.ENOTDIR):
-                fail("FS_LINK", "a file of this folder", "a link", place=str(where), remedy="links are never followed")
+                if any(is_link(self.path.joinpath(*parts[:end])) for end in range(1, len(parts) + 1)):
+                    remedy = "links are never followed"
+                    fail("FS_LINK", "a file of this folder", "a link", place=str(where), remedy=remedy)
+                fail("NOT_FOUND", "a file", "a file in place of its folder", place=str(where))
             raise
         finally:
             for folder in opened:
@@ -420,6 +423,11 @@ def list_folder(path: Path) -> list[tuple[str, bool]]:
 def is_folder(path: Path) -> bool:
     """Whether a folder is at `path`; a link to one counts."""
     return os.path.isdir(path)
+
+
+def is_link(path: Path) -> bool:
+    """Whether a symbolic link is at `path`."""
+    return os.path.islink(path)
 
 
 def exists(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Limits: how much a reader or writer takes on before it refuses. Source: spec section 8 and the registry `limits`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from statetree_spec import registry
 
@@ -9,6 +10,8 @@ __all__ = ["Limits"]
 _DEFAULT = {row["name"]: row["default"] for row in registry("limits")["limits"]}
 DEPTH: int = _DEFAULT["depth"]
 RANK: int = _DEFAULT["rank"]
+SAME_HASH = 1000
+"""Keys of one dict, of those whose hash a file can choose, that may have the same hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,9 @@ class Limits:
     """Bytes of all arrays together; None: half of the memory that is free for `load`, no limit for `open`."""
     ratio: int = _DEFAULT["ratio"]
     """Declared bytes over stored bytes, above 4 GiB declared."""
+
+
+def chosen_hash(key: Any) -> int | None:
+    """Return the hash of a key of which a file can hold many of one hash, None for other keys."""
+    free = type(key) is tuple or (type(key) is int and abs(key) >= 1 << 53)
+    return hash(key) if free else None

@@ -6,23 +6,29 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from math import prod
 from operator import mul
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
-from statetree.canonical import decode_json
+from statetree.canonical import decode_json, no_float
 from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
 from statetree.errors import Problem, fail, raise_problem, shown
 from statetree.limits import RANK, Limits
+from statetree.path import Path
+from statetree.version import NEWER, VERSION, check_version
 
-__all__ = ["VERSION", "ArrayEntry", "Manifest", "Node", "check_version", "decode_manifest", "encode_manifest"]
+__all__ = [
+    "ArrayEntry",
+    "Manifest",
+    "Node",
+    "decode_manifest",
+    "encode_manifest",
+    "unknown_dtype",
+]
 
 Node = Any
 """A node as Python JSON: None, bool, int, str or a dict of one member."""
-
-VERSION = "1.0"
-"""The version that this implementation writes."""
 
 FEATURES: frozenset[str] = frozenset()
 """Features that this implementation knows; version 1.0 defines none."""
@@ -31,10 +37,8 @@ SPAN = (1 << 63) - 1
 """Largest product of itemsize and extents other than 0: what address arithmetic in 64 bits can hold."""
 SAFE = (1 << 53) - 1
 """Largest integer that a JSON number of the format may be."""
-_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 _HEX = re.compile(r"[0-9a-f]+")
 _REMEDY = "write the file with a conforming writer"
-_NEWER = "read it with a newer statetree: pip install -U statetree"
 
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tree: Any
 
 
-_DECODER = msgspec.json.Decoder(_Root)
+_DECODER = msgspec.json.Decoder(_Root, float_hook=no_float)
 _ENCODER = msgspec.json.Encoder()
 _ITEMSIZES = {name: row.itemsize for name, row in BY_NAME.items()}
 
@@ -137,9 +141,14 @@ def _quick(text: bytes, limits: Limits) -> Manifest | None:
         return None
     nbytes = list(map(mul, itemsizes, map(prod, shapes)))
     # Arrays without elements have an extent of 0, whose other extents have a limit of their own.
-    if max(nbytes, default=0) > SAFE or not min(extents, default=1):
+    empty = [] if min(extents, default=1) else [a for a, size in zip(root.arrays, nbytes, strict=True) if not size]
+    if max(nbytes, default=0) > SAFE or not all(_spans_little(a.shape, _ITEMSIZES[a.dtype]) for a in empty):
         return None
     return Manifest(root.algorithm, root.arrays, nbytes, root.tree)
+
+
+def _spans_little(shape: Sequence[int], itemsize: int) -> bool:
+    return itemsize * prod(extent for extent in shape if extent) <= SPAN
 
 
 def _is_hex(text: str) -> bool:
@@ -165,7 +174,7 @@ def _judged(text: bytes, limits: Limits, place: str) -> Manifest:
         if name not in root:
             _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
         if kind is not None and type(root[name]) is not kind:
-            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _json_type(root[name]), place)
+            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _JSON[type(root[name])], place)
     _check_members(root, _MEMBERS, place)
     _check_features(root["features"], place)
     size = digest_size(root["algorithm"])
@@ -201,10 +210,6 @@ _JSON = {
 }
 
 
-def _json_type(value: Any) -> str:
-    return _JSON.get(type(value), "a number")
-
-
 def _invalid(code: str, expected: str, found: str, place: str) -> None:
     raise_problem(Problem(code, expected, found, place=place, remedy=_REMEDY))
 
@@ -213,21 +218,6 @@ def _check_members(value: dict[str, Any], members: dict[str, type | None], place
     unknown = value.keys() - members.keys()
     if unknown:
         _invalid("SCHEMA_UNKNOWN_KEY", f"the members {', '.join(members)}", repr(shown(min(unknown))), place)
-
-
-def check_version(version: Any, place: str) -> None:
-    """Refuse a format version that this reader cannot read.
-
-    Raises:
-        MalformedError: not "MAJOR.MINOR".
-        UnsupportedError: another major version.
-    """
-    parts = _VERSION.fullmatch(version) if type(version) is str else None
-    if parts is None:
-        found = repr(shown(version)) if type(version) is str else _json_type(version)
-        fail("VERSION_FORM", 'a version such as "1.0"', found, place=place, remedy=_REMEDY)
-    if parts[1] != "1":
-        fail("VERSION_MAJOR", "format version 1", f"version {shown(version, 40)}", place=place, remedy=_NEWER)
 
 
 def _check_features(features: list[Any], place: str) -> None:
@@ -242,20 +232,20 @@ def _check_features(features: list[Any], place: str) -> None:
             "features that this reader knows (none so far)",
             ", ".join(repr(shown(f)) for f in unknown[:3]),
             place=place,
-            remedy=_NEWER,
+            remedy=NEWER,
         )
 
 
 def _check_entry(row: Any, digits: int, place: str) -> None:
     """Say what is wrong with a row of the table, if anything is."""
     if type(row) is not dict:
-        _invalid("SCHEMA_TYPE", "an object", _json_type(row), place)
+        _invalid("SCHEMA_TYPE", "an object", _JSON[type(row)], place)
     for name, kind in _ENTRY.items():
         if name not in row:
             _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
         if type(row[name]) is not kind:
             assert kind is not None
-            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _json_type(row[name]), place)
+            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _JSON[type(row[name])], place)
     _check_members(row, _ENTRY, place)
     if len(row["digest"]) != digits or not _HEX.fullmatch(row["digest"]):
         _invalid(
@@ -264,33 +254,27 @@ def _check_entry(row: Any, digits: int, place: str) -> None:
             repr(shown(row["digest"])),
             place,
         )
-    _explain_dtype(row["dtype"], place)
-    if any(type(n) is float for n in row["shape"]):
-        _invalid("JSON_NUMBER_FORM", "extents as integers", "another number", place)
+    if row["dtype"] not in BY_NAME:
+        unknown_dtype(row["dtype"], place=place)
     if any(type(n) is not int for n in row["shape"]):
         _invalid(
             "SCHEMA_TYPE",
             "extents as integers",
-            _json_type(next(n for n in row["shape"] if type(n) is not int)),
+            _JSON[type(next(n for n in row["shape"] if type(n) is not int))],
             place,
         )
     if len(row["shape"]) > RANK:
         fail("LIMIT_RANK", f"at most {RANK} dimensions", str(len(row["shape"])), place=place, remedy=_REMEDY)
     shape, itemsize = row["shape"], _ITEMSIZES[row["dtype"]]
     extents_fit = all(0 <= extent <= SAFE for extent in shape)
-    if not extents_fit or itemsize * prod(shape) > SAFE or itemsize * prod(n for n in shape if n) > SPAN:
+    if not extents_fit or itemsize * prod(shape) > SAFE or not _spans_little(shape, itemsize):
         _invalid("ARRAY_SHAPE", "extents from 0 to 2^53−1 whose product in bytes is as small", shown(str(shape)), place)
 
 
-def _explain_dtype(name: str, place: str) -> None:
-    if name in BY_NAME:
-        return
+def unknown_dtype(name: str, *, path: Path | None = None, place: str | None = None) -> NoReturn:
+    """Refuse a dtype that is not of the registry."""
+    code, found, remedy = "DTYPE_UNKNOWN", repr(shown(name)), NEWER
     if name in ("object", "O", "|O"):
-        fail(
-            "PICKLE_OBJECT_DTYPE",
-            "a dtype of the format",
-            "Python objects",
-            place=place,
-            remedy="object arrays are pickles and are refused for long-term storage",
-        )
-    fail("DTYPE_UNKNOWN", "a dtype of the format", repr(shown(name)), place=place, remedy=_NEWER)
+        code, found = "PICKLE_OBJECT_DTYPE", "Python objects"
+        remedy = "object arrays are pickles and are refused for long-term storage"
+    fail(code, "a dtype of the format", found, path=path, place=place, remedy=remedy)

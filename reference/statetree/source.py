@@ -173,7 +173,7 @@ class Source:
         known = self._blocks.get(index)
         if known is None:
             entry: ArrayEntry = self.manifest.arrays[index]
-            known = self.reader.blocks(index)
+            known = self.reader.blocks().get(index, b"")
             if len(known) != block_count(entry.nbytes) * self._digest_bytes or self._hash(known).hex() != entry.digest:
                 if self.reader.reread(index):
                     return self._block_digests(index)

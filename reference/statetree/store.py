@@ -129,8 +129,12 @@ class Reader(Protocol):
             StateTreeError: the container does not hold such arrays, as far as this is cheap to see.
         """
 
-    def blocks(self, index: int) -> bytes:
-        """Return the raw block digests of array `index`, unchecked; b"" for arrays up to 4 MiB."""
+    def blocks(self) -> Mapping[int, bytes]:
+        """Return the raw block digests of each array above 4 MiB by its index, held against no array yet.
+
+        Raises:
+            StateTreeError: they are not there, or are of another length than the arrays need.
+        """
 
     def view(self, index: int) -> memoryview | None:
         """Return array `index` mapped read-only, unchecked; None where it cannot be mapped."""

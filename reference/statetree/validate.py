@@ -1,6 +1,7 @@
 """Validating: what the reader finds wrong with a file, as a report. Source: spec section 9."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def validate(path: "str | os.PathLike[str]", *, limits: Limits | None = None) -> Report:
-    """Return every problem that reading all of a file finds: its framing, its manifest and each array's digest.
+    """Return every problem that reading all of a file finds: its framing, its texts and each array's digest.
 
     Args:
         path: the file or folder.
@@ -81,6 +82,8 @@ def validate(path: "str | os.PathLike[str]", *, limits: Limits | None = None) ->
     except StateTreeError as error:
         return Report(name, error.problems, None, None)
     with file:
+        # Trees without large arrays, or without any, ask for neither of these.
+        problems += _problems(file.source.reader.layout) + _problems(file.source.reader.blocks)
         seen: set[int] = set()
 
         def check(lazy: LazyArray) -> LazyArray:
@@ -90,4 +93,13 @@ def validate(path: "str | os.PathLike[str]", *, limits: Limits | None = None) ->
             return lazy
 
         map_arrays(file.tree, check)
-        return Report(name, tuple(problems), file.backend, file.digest)
+        # What is wrong with an index is wrong with each array.
+        return Report(name, tuple(dict.fromkeys(problems)), file.backend, file.digest)
+
+
+def _problems(read: Callable[[], Any]) -> tuple[Problem, ...]:
+    try:
+        read()
+    except StateTreeError as error:
+        return error.problems
+    return ()

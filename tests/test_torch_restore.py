@@ -117,6 +117,28 @@ def test_an_optimiser_goes_on_with_the_same_bits(name: str, stepped: bool, tmp_p
         assert difference(state(new), state(run)) is None
 
 
+@pytest.mark.parametrize("name", ["AdamW fused", "AdamW foreach", "SGD fused", "Adagrad fused"])
+def test_moments_lie_in_memory_as_their_parameters_do(name: str) -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 1).to(memory_format=torch.channels_last)
+            self.weight = nn.Parameter(torch.randn(4, 5).t())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x[:, :, None, None])[:, :, 0, 0] @ self.weight
+
+    run, new = ({"model": model, "optimizer": OPTIMIZERS[name](model)} for model in (Turned(), Turned()))
+    step(**run, number=0)
+
+    restore(new, state(run))
+    for number in range(1, 4):
+        step(**run, number=number)
+        step(**new, number=number)
+
+    assert difference(state(new), state(run)) is None
+
+
 def test_a_sparse_optimiser_goes_on_with_the_same_bits() -> None:
     def made() -> Any:
         embed = nn.Embedding(6, 2, sparse=True)

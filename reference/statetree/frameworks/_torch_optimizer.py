@@ -294,7 +294,14 @@ def _plan_value(key: str, value: Any, old: Any, place: tuple[Any, dict[str, Any]
         if key in _LIKE_PARAMETER:
             value = planner.cast_to(value, dtype_of(parameter), path)
     device = _device(key, parameter, group)
-    return lambda: tensors_like(old, planner.plain(value), device)
+    return lambda: _laid_like(parameter, tensors_like(old, planner.plain(value), device))
+
+
+def _laid_like(parameter: torch.Tensor, value: Any) -> Any:
+    """Return a tensor of a parameter's shape with its strides too: fused steps go through both by address."""
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _device(key: str, parameter: Any, group: dict[str, Any]) -> Any:

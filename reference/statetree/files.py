@@ -24,6 +24,7 @@ __all__ = [
     "MappedFile",
     "NewFile",
     "NewPart",
+    "check_parent",
     "exists",
     "has_descriptors",
     "io_errors",
@@ -77,6 +78,20 @@ def _with_errno(raised: StoreIOError, cause: OSError, path: "str | os.PathLike[s
     return raised
 
 
+def check_parent(path: Path, given: Path) -> None:
+    """Refuse a place in a folder that is not there; `given` is how the caller wrote it.
+
+    Raises:
+        MissingFileError: there is no folder to save into.
+    """
+    if not os.path.exists(path.parent):
+        home = "; ~ stands for the home folder in shells only: pathlib.Path(…).expanduser()"
+        remedy = f"make the folder first{home if str(given).startswith('~') else ''}"
+        problem = Problem("NOT_FOUND", "a folder to save into", "none", place=str(path.parent), remedy=remedy)
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+        raise _with_errno(MissingFileError([problem]), missing, path.parent)
+
+
 def _check_place(path: Path, given: Path) -> int | None:
     """Return the permissions of the file that a save will replace, None if there is none.
 
@@ -86,13 +101,9 @@ def _check_place(path: Path, given: Path) -> int | None:
     """
     try:
         mode = os.stat(path, follow_symlinks=False).st_mode
-    except FileNotFoundError as error:
-        if os.path.isdir(path.parent):
-            return None
-        home = "; ~ stands for the home folder in shells only: pathlib.Path(…).expanduser()"
-        remedy = f"make the folder first{home if str(given).startswith('~') else ''}"
-        problem = Problem("NOT_FOUND", "a folder to save into", "none", place=str(path.parent), remedy=remedy)
-        raise _with_errno(MissingFileError([problem]), error, path.parent) from error
+    except FileNotFoundError:
+        check_parent(path, given)
+        return None
     if stat.S_ISREG(mode):
         return stat.S_IMODE(mode)
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link that leads in a circle"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from statetree.compare import difference, kind_of
 from statetree.dtype import BY_NAME, dtype_name
-from statetree.errors import Problem, RestoreError, shown
+from statetree.errors import Problem, RestoreError, raise_problem, shown
 from statetree.frameworks import look
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Leaf, Parts, Slot, Special
 from statetree.lazy import LazyArray
@@ -93,10 +93,13 @@ class _Plan:
         self._context = Context(root)
         self._calls: list[_Call] = []
         self._held: dict[Any, tuple[Path, Any]] = {}
+        self._news: dict[Any, _New] = {}
         self._keep: list[Any] = []
 
     def apply(self, thunk: Thunk) -> Any:
         """Put everything in its place and return the new root."""
+        for new in self._news.values():
+            new.prepare()
         done: list[_Call] = []
         try:
             for call in self._calls:
@@ -119,6 +122,7 @@ class _Plan:
         """Return what a node of the tree is, in a few words."""
         if isinstance(value, LazyArray | np.ndarray):
             return f"an array of {_dtype_of(value)} {tuple(value.shape)}"
+        value = _recorded(value)
         if isinstance(value, Record):
             return f"a record {shown(value.label)}" if value.label else "a record"
         if isinstance(value, dict | list | tuple):
@@ -168,26 +172,30 @@ class _Plan:
             self.problem("STATE_SHAPE", path, f"shape {leaf.shape}", f"{tuple(src.shape)}", _BUILD)
             fits = False
         dtype = _dtype_of(src)
-        if leaf.reserved is not None:
-            self.problem("STATE_DTYPE", path, f"a dtype that can be held now, not {leaf.dtype}", dtype, leaf.reserved)
+        if leaf.reserved is not None and (remedy := leaf.reserved(leaf.dtype)):
+            self.problem("STATE_DTYPE", path, "a dtype that can be held now", leaf.dtype, remedy)
             fits = False
         elif dtype != leaf.dtype and not (self._cast and _castable(dtype, leaf.dtype)):
-            remedy = _BUILD if self._cast else "build it with that dtype, or pass cast=True"
-            self.problem("STATE_DTYPE", path, f"{leaf.dtype}", dtype, remedy)
+            remedy = leaf.reserved(dtype) if leaf.reserved is not None and dtype in BY_NAME else None
+            remedy = _BUILD if self._cast else f"{remedy or 'build it with that dtype'}, or pass cast=True"
+            self.problem("STATE_DTYPE", path, leaf.dtype, dtype, remedy)
             fits = False
         if fits and leaf.holds and not self._agrees(leaf.identity, src, path):
             fits = False
         if not fits:
             return lambda: dst
-        if dtype == leaf.dtype:
-            return lambda: leaf.write(_read(src))
-        new = self._converted(_read(src), leaf.dtype or "", path)
-        return (lambda: dst) if new is None else lambda: leaf.write(new)
+        key = leaf.identity, id(src)
+        if key not in self._news:
+            array = src if dtype == leaf.dtype else self._converted(_read(src), leaf.dtype, path)
+            if array is None:
+                return lambda: dst
+            self._news[key] = _New(leaf, array)
+        return self._news[key].put
 
     def _agrees(self, identity: Any, src: Any, path: Path) -> bool:
         """Whether a place that is met again gets the same value as before."""
         known = self._held.setdefault(identity, (path, src))
-        if known[1] is src or difference(_read(known[1]), _read(src)) is None:
+        if known[1] is src or difference(self.plain(known[1]), self.plain(src)) is None:
             return True
         from statetree.path import path_text
 
@@ -211,6 +219,7 @@ class _Plan:
         return None
 
     def _parts(self, dst: Any, parts: Parts, src: Any, path: Path) -> Thunk:
+        src = _recorded(src)
         children = _children(src)
         kind = kind_of(src)
         if children is None or kind != parts.kind:
@@ -242,6 +251,14 @@ class _Plan:
         if part is None and parts.in_place and _is_value(src):
             # A place without a value yet: the best loss so far, the name of a run.
             return lambda: src
+        return self._value(parts.numbers, part, src, path)
+
+    def _value(self, numbers: Any, part: Any, src: Any, path: Path) -> Thunk:
+        """Plan a part; `numbers` tells where an array goes that comes to the place of a number."""
+        if numbers is not None and isinstance(src, np.ndarray | LazyArray):
+            leaf = numbers(part, src)
+            if leaf is not None:
+                return self._leaf(part, leaf, src, path)
         return self.node(part, src, path)
 
     def _missing(self, parts: Parts, key: Any, part: Any, path: Path) -> None:
@@ -258,9 +275,10 @@ class _Plan:
         else:
             old = slot.get()
             self._keep.append(old)
-            inner = self.value(old, src, path, strict=slot.strict)
             if slot.strict:
+                inner = self._value(slot.numbers, old, src, path)
                 return lambda: slot.set(inner())
+            inner = self.value(old, src, path, strict=False)
             call = _Call(slot, inner, undo=lambda: slot.set(old))
         self._calls.append(call)
         return lambda: call.result
@@ -316,6 +334,27 @@ class _Plan:
         return np.array(array)
 
 
+class _New:
+    """What is to go into one array; what is one array on both sides stays one."""
+
+    def __init__(self, leaf: Leaf, src: Any) -> None:
+        self._leaf = leaf
+        self._src = src
+        self._made: Any = None
+
+    def prepare(self) -> None:
+        """Do what may fail: read an array of an open file, make one that does not exist yet."""
+        if not self._leaf.holds:
+            self._made = self._leaf.write(_read(self._src))
+        elif isinstance(self._src, LazyArray):
+            # What is changed in place is read twice, so that not all of a file needs to be in memory.
+            for problem in self._src.problems():
+                raise_problem(problem)
+
+    def put(self) -> Any:
+        return self._leaf.write(_read(self._src)) if self._leaf.holds else self._made
+
+
 class _Call:
     """A value that goes in through a call which may fail."""
 
@@ -355,6 +394,12 @@ def _children(src: Any) -> dict[Any, tuple[Any, Any]] | None:
     return None
 
 
+def _recorded(src: Any) -> Any:
+    """Return a namedtuple as the record that it stands for."""
+    names = namedtuple_fields(type(src))
+    return src if names is None else Record(zip(names, tuple.__iter__(src), strict=True), label=type(src).__name__)
+
+
 def _typed(key: Any) -> Any:
     """Return a key that differs from those of other types which Python holds equal to it."""
     return tuple(map(_typed, key)) if type(key) is tuple else (type(key), key)
@@ -380,8 +425,8 @@ def _dtype_of(src: Any) -> str:
     return dtype_name(src.dtype) or str(src.dtype)
 
 
-def _castable(source: str, target: str | None) -> bool:
-    if target is None or source not in BY_NAME:
+def _castable(source: str, target: str) -> bool:
+    if source not in BY_NAME:
         return False
     return np.can_cast(BY_NAME[source].numpy, BY_NAME[target].numpy, "same_kind")
 

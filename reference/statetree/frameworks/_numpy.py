@@ -47,7 +47,7 @@ def _array(array: "np.ndarray[Any, Any]", context: Context) -> Found:
 
     def write(new: "np.ndarray[Any, Any]") -> Any:
         if not array.flags.writeable:
-            return new
+            return np.array(new)
         array[...] = new
         return array
 

@@ -127,13 +127,17 @@ def _deque(value: deque[Any], context: Context) -> Parts:
 def _tuple(value: tuple[Any, ...], context: Context) -> Parts:
     items = list(enumerate(tuple.__iter__(value)))
     kind = type(value)
-    return Parts("tuple", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new))
+    return Parts("tuple", items, lambda new: value if _same(items, new) else tuple.__new__(kind, new))
 
 
 def _namedtuple(value: tuple[Any, ...], context: Context) -> Parts:
     kind = type(value)
     items = list(zip(namedtuple_fields(kind) or (), tuple.__iter__(value), strict=True))
-    return Parts("record", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new), label=kind.__name__)
+
+    def build(new: Sequence[Any]) -> Any:
+        return value if _same(items, new) else tuple.__new__(kind, new)
+
+    return Parts("record", items, build, label=kind.__name__)
 
 
 def _record(value: Record, context: Context) -> Parts:
@@ -142,7 +146,7 @@ def _record(value: Record, context: Context) -> Parts:
     return Parts(
         "record",
         items,
-        lambda new: _same(value, items, new) or Record(zip(names, new, strict=True), label=value.label),
+        lambda new: value if _same(items, new) else Record(zip(names, new, strict=True), label=value.label),
         label=value.label,
     )
 
@@ -157,9 +161,9 @@ _CONTAINERS: dict[type, Callable[[Any, Context], Found]] = {
 }
 
 
-def _same(value: Any, items: Sequence[tuple[Any, Any]], new: Sequence[Any]) -> Any:
-    """Return `value` if none of its parts is another object now; an empty one is made anew, which costs nothing."""
-    return value if all(part is old for (_, old), part in zip(items, new, strict=True)) else None
+def _same(items: Sequence[tuple[Any, Any]], new: Sequence[Any]) -> bool:
+    """Whether none of the parts is another object now."""
+    return all(part is old for (_, old), part in zip(items, new, strict=True))
 
 
 def _dataclass(value: Any, context: Context) -> Parts:

@@ -46,14 +46,16 @@ class Parts:
     """Keys of parts that are settings of the code, and so left out."""
     fixed: frozenset[Any] = frozenset()
     """Keys of parts that must be the same already when a state is restored: the name of an algorithm."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """(number of Python, array) → the place of that array; None, or None returned: only a number comes to its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An array node."""
 
-    dtype: str | None
-    """Name of the dtype, None if the format has none."""
+    dtype: str
+    """Name of the dtype."""
     shape: tuple[int, ...]
     """Extents."""
     read: Callable[[], Array]
@@ -64,8 +66,8 @@ class Leaf:
     """Equal for two leaves that are one array."""
     holds: bool = False
     """Whether the object holds the array in place, so that what is tied in it must be given one value."""
-    reserved: str | None = None
-    """What keeps the framework from holding an array of this dtype now, None if it can."""
+    reserved: Callable[[str], str | None] | None = None
+    """Return what to do before the framework can hold an array of a dtype, None if it can now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Slot:
     """Equal for two slots that are one place; None for a place of its own."""
     template: bool = True
     """Whether `get` may be called to see what the value is made of."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """As of Parts, where the value is a number."""
 
 
 @dataclass(frozen=True, slots=True)

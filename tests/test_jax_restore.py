@@ -1,0 +1,319 @@
+"""Restoring into objects of JAX and its libraries: structures stay, training goes on bit for bit, or all is told."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.core
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from flax.training.dynamic_scale import DynamicScale
+from flax.training.train_state import TrainState
+from hypothesis import example, given
+from hypothesis import strategies as hs
+
+import statetree as st
+from jax_trees import Chosen, Maker, Mutable, Numbered, Pair, Struct, in_order, pytrees
+from statetree import RestoreError, difference, restore, state
+from test_jax_state import ONES, donated, donated_key
+
+Array = np.ndarray[Any, Any]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether the states of two objects are the same bit for bit, but for the order of keys."""
+    return difference(in_order(state(a)), in_order(state(b))) is None
+
+
+def through_a_file(tree: Any, suffix: str = ".h5") -> Any:
+    """Return a tree as it comes back from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        st.save(f"{folder}/t{suffix}", tree, durable=False)
+        return st.load(f"{folder}/t{suffix}")
+
+
+# Pytrees
+
+
+@given(pytrees, hs.integers(0, 2**32))
+@example(lambda rng: flax.core.freeze({"a": {"b": jnp.asarray(rng.standard_normal(2))}}), 0)
+def test_the_tree_structure_stays_and_every_bit_is_restored(made: Maker, seed: int) -> None:
+    dst, src = made(np.random.default_rng(seed)), made(np.random.default_rng(seed + 1))
+    structure, tree = jax.tree.structure(dst), state(src)
+
+    restored = restore(dst, tree)
+
+    assert jax.tree.structure(restored) == structure
+    assert same(restored, src)
+
+
+@given(pytrees)
+def test_what_cannot_be_changed_is_left_as_it_was(made: Maker) -> None:
+    dst = Numbered(flax.core.freeze({"in": {"in": (jnp.ones(1), made(np.random.default_rng(0)))}}))
+    before = state(dst)
+    held = jax.tree.leaves(dst.children[0]["in"]["in"][0])
+
+    restored = restore(
+        dst, state(Numbered(flax.core.freeze({"in": {"in": (jnp.zeros(1), before["0"]["in"]["in"][1])}})))
+    )
+
+    assert restored is not dst
+    assert difference(state(dst), before) is None
+    assert difference(state(held), [np.ones(1, np.float32)]) is None
+
+
+def test_nothing_new_is_made_where_nothing_changes() -> None:
+    dst = (optax.EmptyState(), Pair((), {}), flax.core.freeze({"a": ()}), Numbered(), Struct(None, 0.5))
+
+    assert restore(dst, state(dst)) is dst
+
+
+def test_one_array_on_both_sides_stays_one() -> None:
+    shared, other = jnp.zeros(2), jnp.zeros(2)
+
+    restored = restore((shared, shared, other), (ONES, ONES, ONES))
+
+    assert restored[0] is restored[1]
+    assert restored[2] is not restored[0]
+
+
+def test_what_starts_as_one_array_may_end_as_two() -> None:
+    shared = jnp.zeros(2)  # as in schedule_free, where z begins as the parameters themselves
+
+    restored = restore((shared, shared), (ONES, ONES * 2))
+
+    assert difference(state(restored), (ONES, ONES * 2)) is None
+
+
+def test_restored_arrays_do_not_share_memory_with_the_tree() -> None:
+    buffer = np.zeros(1 << 13, np.uint8)
+    start = -buffer.ctypes.data % 64  # where JAX would take the memory of NumPy for its own
+    array = buffer[start : start + 4096].view(np.float32)
+    read_only = np.zeros(1024, np.float32)
+    read_only.flags.writeable = False
+
+    restored = restore((jnp.zeros(1024), read_only), (array, array))
+    array[:] = 7
+
+    assert difference(state(restored), (np.zeros(1024, np.float32), np.zeros(1024, np.float32))) is None
+
+
+def test_an_array_stays_weakly_typed_and_uncommitted() -> None:
+    weak, strong = jnp.asarray(1.5), jnp.float32(1.5)
+    there = jax.device_put(jnp.float32(1), jax.devices()[0])
+    bits = np.array(0x7F800001, np.uint32).view(np.float32)
+
+    restored = restore((weak, strong, there, jnp.asarray(1)), (bits, bits, bits, np.int32(5)[...]))
+
+    assert [array.weak_type for array in restored] == [True, False, False, True]
+    assert [array.committed for array in restored] == [False, False, True, False]
+    assert difference(state(restored[:1]), (bits,)) is None
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_typed_keys_go_on_where_they_were(impl: str, shape: tuple[int, ...]) -> None:
+    key = jax.random.split(jax.random.key(7, impl=impl), shape)
+    fresh = jax.random.split(jax.random.key(0, impl=impl), shape)
+
+    restored = restore({"key": fresh}, through_a_file(state({"key": key})))["key"]
+
+    assert (restored.dtype, restored.shape, restored.committed) == (key.dtype, shape, False)
+    assert same(jax.random.key_data(restored), jax.random.key_data(key))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        donated,
+        lambda: jax.ShapeDtypeStruct((2,), jnp.float32),
+        lambda: jax.eval_shape(lambda: jnp.ones(2)),
+        lambda: jax.new_ref(jnp.zeros(2)),
+        lambda: nnx.Param(jnp.zeros(2)),
+    ],
+)
+def test_what_has_a_shape_takes_an_array(made: Callable[[], Any]) -> None:
+    assert difference(state(restore([made()], [ONES])), [ONES]) is None
+
+
+@pytest.mark.parametrize("made", [donated_key, lambda: jax.eval_shape(lambda: jax.random.key(0))])
+def test_what_has_the_shape_of_a_key_takes_a_key(made: Callable[[], Any]) -> None:
+    key = jax.random.key(3)
+
+    assert same(restore([made()], state([key])), [key])
+
+
+def test_shapes_alone_are_filled() -> None:
+    def build() -> Any:
+        return {"params": {"w": jnp.ones((2, 3), jnp.bfloat16)}, "opt": optax.adam(0.1).init(jnp.ones(2)), "lr": 0.5}
+
+    restored = restore(jax.eval_shape(build), state(jax.tree.map(lambda x: x + 1, build() | {"lr": jnp.asarray(0.5)})))
+
+    assert same(restored, jax.tree.map(lambda x: x + 1, build() | {"lr": jnp.asarray(0.5)}))
+    assert restored["lr"].weak_type
+
+
+def test_references_take_values_in_place() -> None:
+    reference, keys = jax.new_ref(jnp.zeros(2)), jax.new_ref(jax.random.key(0))
+    src = {"a": jax.new_ref(jnp.ones(2)), "k": jax.new_ref(jax.random.key(5))}
+
+    restored = restore({"a": reference, "k": keys}, state(src))
+
+    assert (restored["a"], restored["k"]) == (reference, keys)
+    assert same([reference, keys], [src["a"], src["k"]])
+
+
+# Numbers that jit makes arrays of
+
+
+@pytest.mark.parametrize(
+    ("number", "array", "weak"),
+    [
+        (0, np.array(7, np.int32), True),
+        (0.5, np.array(0.25, np.float32), True),
+        (1j, np.array(2j, np.complex64), True),
+        (False, np.array(True), False),
+        (0, np.array(7, np.uint8), False),
+        (0.5, np.array(0.25, jnp.bfloat16), False),
+    ],
+)
+def test_a_number_of_a_pytree_takes_the_array_that_jit_made_of_it(number: Any, array: Array, weak: bool) -> None:
+    for dst in (Numbered(number), Mutable(number), Chosen(number), flax.core.freeze({"0": number})):
+        tree = state(dst)
+        (name,) = (key for key in (tree if isinstance(tree, dict) else tree.names) if key in ("0", "weight"))
+        values = {key: array if key == name else part for key, part in tree.items()}
+
+        restored = restore(dst, values if isinstance(tree, dict) else st.Record(values, label=tree.label))
+
+        (leaf,) = jax.tree.leaves(restored)
+        assert difference(state(leaf), array) is None
+        assert leaf.weak_type is weak
+    assert difference(state(restore(nnx.Variable(number), array)), array) is None
+
+
+@pytest.mark.parametrize("array", [np.ones(1, np.int32), np.array(1.0, np.float32), np.array(True), "text", 0.5])
+def test_a_number_takes_no_array_of_another_kind_or_shape(array: Any) -> None:
+    with pytest.raises(RestoreError):
+        restore(Numbered(0), st.Record({"0": array}, label="Numbered"))
+
+
+def test_the_step_of_a_fresh_train_state_takes_that_of_a_trained_one() -> None:
+    tx = optax.adamw(optax.cosine_decay_schedule(0.1, 10))
+
+    def build(seed: int) -> Any:
+        params = {"w": jax.random.normal(jax.random.key(seed), (3,))}
+        return TrainState.create(apply_fn=len, params=params, tx=tx).replace(), DynamicScale()
+
+    @jax.jit
+    def step(train: Any, scale: Any) -> Any:
+        scale, _, _, grads = scale.value_and_grad(lambda params: (params["w"] ** 2).sum())(train.params)
+        return train.apply_gradients(grads=grads), scale
+
+    trained = step(*build(0))
+    restored = restore(build(1), through_a_file(state(trained)))
+
+    assert type(build(0)[0].step) is int
+    assert jax.tree.map(jnp.result_type, restored) == jax.tree.map(jnp.result_type, trained)
+    assert same(step(*restored), step(*trained))
+
+
+# What does not fit
+
+
+def test_every_difference_is_told_at_once() -> None:
+    dst = Numbered(
+        jnp.ones(2),
+        jnp.ones(2),
+        jax.random.key(0),
+        optax.EmptyState(),
+        jnp.ones(2),
+        jax.random.PRNGKey(0),
+        nnx.Param(jnp.ones(2)),
+        0,
+        optax.MaskedNode(),
+    )
+    key = state(jax.random.key(0, impl="rbg"))
+    values = [np.ones(3, "f4"), np.ones(2, "f8"), key, state(optax.MaskedNode()), 1.0, key, None, np.ones(2, "i4"), ()]
+    before = state(dst)
+
+    with pytest.raises(RestoreError) as refused:
+        restore(dst, st.Record([(str(number), value) for number, value in enumerate(values)], label="Numbered"))
+
+    build = "build the object as the saved one was, or adapt the state with rename= or migrate="
+    x64 = "call jax.config.update('jax_enable_x64', True) before building it, or pass cast=True"
+    assert str(refused.value).splitlines() == [
+        f"expected shape (2,), got (3,) (at /0): {build}",
+        f"expected float32, got float64 (at /1): {x64}",
+        "expected 'threefry2x32', got str 'rbg' (at /2/impl): build it with the same one",
+        f"expected shape (2,), got (4,) (at /2/data): {build}",
+        f"expected a record EmptyState, got a record MaskedNode (at /3): {build}",
+        f"expected an array of float32 (2,), got float 1.0 (at /4): {build}",
+        f"expected an array of uint32 (2,), got a record jax.random.key (at /5): {build}",
+        f"expected an array of float32 (2,), got null None (at /6): {build}",
+        f"expected shape (), got (2,) (at /7): {build}",
+        f"expected a record MaskedNode, got an empty tuple (at /8): {build}",
+    ]
+    assert difference(state(dst), before) is None
+
+
+def test_without_strict_what_fits_is_restored() -> None:
+    dst = Numbered(jnp.zeros(2), jax.random.key(0), 3, jnp.zeros(2), jax.random.key(1))
+    wrong = st.Record({"impl": "rbg", "data": np.zeros(4, np.uint32)}, label="jax.random.key")
+    missing = st.Record({"impl": "threefry2x32"}, label="jax.random.key")
+    tree = st.Record({"0": ONES, "1": wrong, "2": np.ones(2, "i4"), "4": missing, "5": 1}, label="Numbered")
+
+    restored, problems = restore(dst, tree, strict=False)
+
+    expected = Numbered(jnp.ones(2), jax.random.key(0), 3, jnp.zeros(2), jax.random.key(1))
+    assert same(restored, expected)
+    assert [problem.path for problem in problems] == [
+        ("1", "impl"),
+        ("1", "data"),
+        ("2",),
+        ("3",),
+        ("4", "data"),
+        ("5",),
+    ]
+
+
+def test_wide_arrays_are_refused_without_x64_and_never_truncated() -> None:
+    wide = np.array([1 << 40], np.int64)
+    with jax.enable_x64(True):
+        there, template = jnp.asarray(wide), jax.ShapeDtypeStruct((1,), jnp.int64)
+        assert difference(state(restore([there, template], [wide, wide])), [wide, np.copy(wide)]) is None
+
+    for dst in (there, template):
+        with pytest.raises(RestoreError) as refused:
+            restore({"w": dst}, {"w": wide}, cast=True)
+
+        assert str(refused.value) == (
+            "expected a dtype that can be held now, got int64 (at /w): "
+            "call jax.config.update('jax_enable_x64', True) before building it"
+        )
+    assert difference(state(there), wide) is None
+
+
+def test_cast_narrows_where_no_value_is_lost() -> None:
+    restored = restore(Pair(jnp.zeros(2), jnp.zeros(2, jnp.bfloat16)), Pair(np.ones(2), np.ones(2)), cast=True)
+
+    assert difference(state(restored), Pair(ONES, ONES.astype(jnp.bfloat16))) is None
+
+
+@pytest.mark.parametrize("made", [lambda x: {"a": x}, lambda x: [nnx.Param(x)], lambda x: {"a": np.array(x)}])
+def test_a_damaged_block_of_an_open_file_changes_nothing(made: Callable[[Any], Any], tmp_path: Path) -> None:
+    dst, path = {"first": made(jnp.zeros(3)), "last": made(jnp.zeros(1 << 18))}, tmp_path / "t.bson"
+    before = state(dst)
+    st.save(path, state(jax.tree.map(lambda x: x + 1, dst)), durable=False, compression=None)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+    with st.open(path) as file, pytest.raises(st.IntegrityError):
+        restore(dst, file.tree)
+
+    assert difference(state(dst), before) is None

@@ -164,6 +164,8 @@ class _Plan:
         return lambda: dst
 
     def _leaf(self, dst: Any, leaf: Leaf, src: Any, path: Path) -> Thunk:
+        if leaf.number is not None and type(src) is leaf.number:
+            return lambda: src
         if not isinstance(src, np.ndarray | LazyArray):
             self.problem("STATE_KIND", path, f"an array of {leaf.dtype} {leaf.shape}", self.what(src), _BUILD)
             return lambda: dst
@@ -192,16 +194,19 @@ class _Plan:
             self._news[key] = _New(leaf, array)
         return self._news[key].put
 
-    def _agrees(self, identity: Any, src: Any, path: Path) -> bool:
-        """Whether a place that is met again gets the same value as before."""
+    def _agrees(self, identity: Any, src: Any, path: Path, *, splits: bool = False) -> bool:
+        """Whether a place that is met again gets the same value as before; a problem unless it `splits` if not."""
         known = self._held.setdefault(identity, (path, src))
         if known[1] is src or difference(self.plain(known[1]), self.plain(src)) is None:
             return True
+        if splits:
+            return False
         from statetree.path import path_text
 
         first = shown(path_text(known[0]), 100) or "the root"
         remedy = "tie them in the model that was saved, or untie them here"
-        self.problem("STATE_TIE", path, f"the value of {first}, which is the same array here", "another value", remedy)
+        what = "array" if isinstance(src, np.ndarray | LazyArray) else "object"
+        self.problem("STATE_TIE", path, f"the value of {first}, which is the same {what} here", "another value", remedy)
         return False
 
     def _converted(self, array: Any, dtype: str, path: Path) -> Any:
@@ -241,7 +246,10 @@ class _Plan:
         for typed, (key, part) in children.items():
             if typed not in here:
                 self.problem("STATE_UNEXPECTED", (*path, key), "nothing", self.what(part), _LEAVE)
-        return lambda: parts.build([thunk() for thunk in thunks])
+        build = parts.build
+        if parts.in_place and not self._agrees((Parts, id(dst)), src, path, splits=parts.anew is not None):
+            build = parts.anew or parts.build
+        return lambda: build([thunk() for thunk in thunks])
 
     def _part(self, parts: Parts, key: Any, part: Any, src: Any, path: Path) -> Thunk:
         if key in parts.fixed:

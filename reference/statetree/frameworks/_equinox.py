@@ -18,7 +18,11 @@ def find(kind: type) -> Callable[[Any, Context], Found] | None:
         return lambda value, context: NOTHING  # it names a place in the State
     if equinox.Module in mro:
         return lambda value, context: node(value, context, frozen=True)
-    return _state if equinox.nn.State in mro else None
+    if equinox.nn.State in mro:
+        return _state
+    if kind.__module__.partition(".")[0] == "equinox":
+        return lambda value, context: NOTHING  # marks, such as those of shared layers
+    return None
 
 
 def _state(state: Any, context: Context) -> Parts:

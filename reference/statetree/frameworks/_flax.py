@@ -93,7 +93,11 @@ def _state(state: Any, context: Context) -> Parts:
     """Take a State apart, whose parts are dicts, variables or arrays by name or position."""
     items = list(state.raw_mapping.items())
     build = _setter(state, items, state.__setitem__)
-    return Parts("dict", items, build, in_place=True, numbers=in_place_of_number)
+
+    def anew(new: Sequence[Any]) -> Any:
+        return type(state)(zip(state, new, strict=True))
+
+    return Parts("dict", items, build, in_place=True, anew=anew, numbers=in_place_of_number)
 
 
 def _flat_state(state: Any, context: Context) -> Parts:

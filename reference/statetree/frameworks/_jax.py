@@ -19,6 +19,7 @@ __all__ = ["KEY_LABEL", "children", "find", "in_place_of_number", "node"]
 Array = np.ndarray[Any, Any]
 Finder = Callable[[Any, Context], Found]
 KEY_LABEL = "jax.random.key"
+_WEAK: dict[str, type] = {"i": int, "f": float, "c": complex}
 _X64 = "call jax.config.update('jax_enable_x64', True) before building it"
 
 
@@ -59,7 +60,9 @@ def _array(array: Any, context: Context) -> Found:
         _refuse_unreadable(array, context)
         return np.array(array, order="C")
 
-    return Leaf(name, tuple(array.shape), read, _maker(array), id(array), reserved=_reserved)
+    # Where jit has made an array of a number, the number itself does as well.
+    number = _WEAK[array.dtype.kind] if array.weak_type and not array.shape else None
+    return Leaf(name, tuple(array.shape), read, _maker(array), id(array), number=number, reserved=_reserved)
 
 
 def _refuse_unreadable(array: Any, context: Context) -> None:
@@ -97,7 +100,7 @@ def _sharding(like: Any) -> Any:
 
 def _weak(new: Array) -> Any:
     """Return an array whose dtype gives way to those of others, as that of Python's numbers does."""
-    zero = jax.numpy.asarray({"i": 0, "f": 0.0, "c": 0j}[new.dtype.kind])
+    zero = jax.numpy.asarray(_WEAK[new.dtype.kind]())
     return jax.numpy.broadcast_to(zero, new.shape).at[...].set(new) if zero.dtype == new.dtype else new
 
 
@@ -192,7 +195,7 @@ def node(value: Any, context: Context, *, frozen: bool | None = None) -> Found:
     if hasattr(kind, "__dataclass_fields__"):
         fields = [field.name for field in dataclasses.fields(kind)]
         frozen = kind.__dataclass_params__.frozen if frozen is None else frozen
-        parts = fields_parts(value, fields, frozen=frozen, static=frozenset(fields) - set(names))
+        parts = fields_parts(value, fields, frozen=frozen, static=frozenset(fields) - set(names), splits=True)
         known = dict(parts.items)
         if all(name in known and known[name] is child for name, child in items):
             return dataclasses.replace(parts, numbers=in_place_of_number)

@@ -42,6 +42,8 @@ class Parts:
     """Label of a record."""
     in_place: bool = False
     """Whether `build` changes the object itself, so that others who hold it see the new parts."""
+    anew: Callable[[Sequence[Any]], Any] | None = None
+    """Return a new object with these parts, for one that stands at two places; None where it must stay one."""
     static: frozenset[Any] = frozenset()
     """Keys of parts that are settings of the code, and so left out."""
     fixed: frozenset[Any] = frozenset()
@@ -66,6 +68,8 @@ class Leaf:
     """Equal for two leaves that are one array."""
     holds: bool = False
     """Whether the object holds the array in place, so that what is tied in it must be given one value."""
+    number: type | None = None
+    """Kind of Python's numbers that may stand in place of the array, None if none may."""
     reserved: Callable[[str], str | None] | None = None
     """Return what to do before the framework can hold an array of a dtype, None if it can now."""
 

@@ -1,6 +1,7 @@
 """Pytrees for the tests of JAX: a shape of a tree is drawn once and filled as often as a test likes."""
 
 import dataclasses
+import tempfile
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as hs
 
-from statetree import Record
+import statetree as st
+from statetree import Record, difference, state
 
 Maker = Callable[[np.random.Generator], Any]
 """Makes a tree with the values of a generator; its structure is always the same."""
@@ -161,3 +163,15 @@ def in_order(tree: Any) -> Any:
             return type(tree)(map(in_order, tree))
         case _:
             return tree
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether the states of two objects are the same bit for bit, but for the order of keys."""
+    return difference(in_order(state(a)), in_order(state(b))) is None
+
+
+def through_a_file(tree: Any, suffix: str = ".h5") -> Any:
+    """Return a tree as it comes back from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        st.save(f"{folder}/t{suffix}", tree, durable=False)
+        return st.load(f"{folder}/t{suffix}")

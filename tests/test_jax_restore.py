@@ -1,6 +1,10 @@
 """Restoring into objects of JAX and its libraries: structures stay, training goes on bit for bit, or all is told."""
 
-import tempfile
+import os
+import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,23 +22,11 @@ from hypothesis import example, given
 from hypothesis import strategies as hs
 
 import statetree as st
-from jax_trees import Chosen, Maker, Mutable, Numbered, Pair, Struct, in_order, pytrees
+from jax_trees import Chosen, Maker, Mutable, Numbered, Pair, Struct, pytrees, same, through_a_file
 from statetree import RestoreError, difference, restore, state
 from test_jax_state import ONES, donated, donated_key
 
 Array = np.ndarray[Any, Any]
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether the states of two objects are the same bit for bit, but for the order of keys."""
-    return difference(in_order(state(a)), in_order(state(b))) is None
-
-
-def through_a_file(tree: Any, suffix: str = ".h5") -> Any:
-    """Return a tree as it comes back from a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        st.save(f"{folder}/t{suffix}", tree, durable=False)
-        return st.load(f"{folder}/t{suffix}")
 
 
 # Pytrees
@@ -317,3 +309,85 @@ def test_a_damaged_block_of_an_open_file_changes_nothing(made: Callable[[Any], A
         restore(dst, file.tree)
 
     assert difference(state(dst), before) is None
+
+
+# Several devices
+
+
+def run(text: str, *arguments: str, devices: int = 4) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", textwrap.dedent(text), *arguments]
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def test_arrays_on_several_devices_stay_where_they_are(tmp_path: Path) -> None:
+    done = run(
+        """
+        import sys
+        import jax, jax.numpy as jnp, numpy as np, optax, statetree as st
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+
+        mesh = Mesh(np.array(jax.devices()), ("x",))
+        rows, whole = NamedSharding(mesh, P("x")), NamedSharding(mesh, P())
+        def build(seed):
+            params = {
+                "w": jax.device_put(jnp.arange(8.0) + seed, rows),
+                "b": jax.device_put(jnp.ones(3) * seed, whole),
+                "one": jax.device_put(jnp.ones(2) * seed, jax.devices()[2]),
+                "key": jax.device_put(jax.random.split(jax.random.key(seed), 4), rows),
+            }
+            return params, optax.adam(0.1).init(params["w"])
+        saved, fresh = build(1), build(2)
+        st.save(sys.argv[1], st.state(saved))
+        restored = st.restore(fresh, st.load(sys.argv[1]))
+        assert st.difference(st.state(restored), st.state(saved)) is None
+        for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(saved), strict=True):
+            assert (a.sharding, a.committed) == (b.sharding, b.committed)
+        jax.jit(optax.adam(0.1).update)(restored[0]["w"], restored[1])
+        template = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=rows)
+        assert st.restore(template, np.ones(8, np.float32)).sharding == rows
+        print("held")
+        """,
+        str(tmp_path / "t.h5"),
+    )
+
+    assert done.communicate() == ("held\n", "")
+
+
+def test_what_other_processes_hold_is_refused_and_can_be_restored() -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    text = """
+        import sys
+        import jax, numpy as np, statetree as st
+
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
+        from jax.experimental.multihost_utils import process_allgather
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+
+        mesh = Mesh(np.array(jax.devices()), ("x",))
+        zeros = jax.device_put(np.zeros(4, np.float32), NamedSharding(mesh, P("x")))
+        whole = jax.device_put(np.zeros(2, np.float32), NamedSharding(mesh, P()))
+        ones = np.arange(4, dtype=np.float32)
+        restored = st.restore({"w": zeros, "b": whole}, {"w": ones, "b": ones[:2]})
+        assert restored["w"].sharding == zeros.sharding
+        assert st.difference(st.state({"b": restored["b"]}), {"b": ones[:2]}) is None
+        assert st.difference(process_allgather(restored["w"], tiled=True), ones) is None
+        try:
+            st.state(restored)
+        except st.WriteError as error:
+            print(error)
+        """
+
+    both = [run(text, port, number, devices=1) for number in "01"]
+    told = [process.communicate()[0].splitlines()[-1:] for process in both]
+
+    assert told == 2 * [
+        [
+            "expected an array on the devices of this process, got an array that is sharded over other processes "
+            "(at /w): gather it first with jax.experimental.multihost_utils.process_allgather(x, tiled=True)"
+        ]
+    ]

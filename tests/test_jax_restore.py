@@ -27,6 +27,7 @@ from statetree import RestoreError, difference, restore, state
 from test_jax_state import ONES, donated, donated_key
 
 Array = np.ndarray[Any, Any]
+BUILD = "build the object as the saved one was, or adapt the state with rename= or migrate="
 
 
 # Pytrees
@@ -172,6 +173,8 @@ def test_references_take_values_in_place() -> None:
         (False, np.array(True), False),
         (0, np.array(7, np.uint8), False),
         (0.5, np.array(0.25, jnp.bfloat16), False),
+        (np.float32(0.5), np.array(0.25, np.float32), False),
+        (np.int8(1), np.array(2, np.int8), False),
     ],
 )
 def test_a_number_of_a_pytree_takes_the_array_that_jit_made_of_it(number: Any, array: Array, weak: bool) -> None:
@@ -188,10 +191,33 @@ def test_a_number_of_a_pytree_takes_the_array_that_jit_made_of_it(number: Any, a
     assert difference(state(restore(nnx.Variable(number), array)), array) is None
 
 
-@pytest.mark.parametrize("array", [np.ones(1, np.int32), np.array(1.0, np.float32), np.array(True), "text", 0.5])
-def test_a_number_takes_no_array_of_another_kind_or_shape(array: Any) -> None:
-    with pytest.raises(RestoreError):
-        restore(Numbered(0), st.Record({"0": array}, label="Numbered"))
+_ARRAY = "put an array there, or convert it with migrate="
+
+
+@pytest.mark.parametrize(
+    ("dst", "value", "text"),
+    [
+        (0, np.array(1.0, np.float32), f"int, as in 0, got an array of float32 () (at /0): {_ARRAY}"),
+        (0, np.array(True), f"int, as in 0, got an array of bool () (at /0): {_ARRAY}"),
+        (0.5, np.array(1), f"float, as in 0.5, got an array of int64 () (at /0): {_ARRAY}"),
+        (False, np.array(1, np.int32), f"bool, as in False, got an array of int32 () (at /0): {_ARRAY}"),
+        (np.int8(0), np.array(1, np.int16), f"scalar, as in np.int8(0), got an array of int16 () (at /0): {_ARRAY}"),
+        ([0], [np.array(1, np.int32)], f"int, as in 0, got an array of int32 () (at /0/#0): {_ARRAY}"),
+        (0, 0.5, "int, as in 0, got float 0.5 (at /0): convert it with migrate="),
+        (jnp.asarray(0), 0.5, f"an array of int32 (), got float 0.5 (at /0): {BUILD}"),
+        (jnp.int32(0), 0, f"an array of int32 (), got int 0 (at /0): {BUILD}"),
+    ],
+)
+def test_numbers_and_arrays_of_other_kinds_do_not_stand_for_each_other(dst: Any, value: Any, text: str) -> None:
+    with pytest.raises(RestoreError) as refused:
+        restore(Numbered(dst), st.Record({"0": value}, label="Numbered"))
+
+    assert str(refused.value) == f"expected {text}"
+
+
+@pytest.mark.parametrize("made", [lambda: jnp.asarray(5), lambda: jax.eval_shape(lambda: 5)])
+def test_a_weakly_typed_array_takes_the_number_that_jit_would_make_it_of(made: Callable[[], Any]) -> None:
+    assert difference(state(restore([made()], [7])), [7]) is None
 
 
 def test_the_step_of_a_fresh_train_state_takes_that_of_a_trained_one() -> None:
@@ -236,19 +262,18 @@ def test_every_difference_is_told_at_once() -> None:
     with pytest.raises(RestoreError) as refused:
         restore(dst, st.Record([(str(number), value) for number, value in enumerate(values)], label="Numbered"))
 
-    build = "build the object as the saved one was, or adapt the state with rename= or migrate="
     x64 = "call jax.config.update('jax_enable_x64', True) before building it, or pass cast=True"
     assert str(refused.value).splitlines() == [
-        f"expected shape (2,), got (3,) (at /0): {build}",
+        f"expected shape (2,), got (3,) (at /0): {BUILD}",
         f"expected float32, got float64 (at /1): {x64}",
         "expected 'threefry2x32', got str 'rbg' (at /2/impl): build it with the same one",
-        f"expected shape (2,), got (4,) (at /2/data): {build}",
-        f"expected a record EmptyState, got a record MaskedNode (at /3): {build}",
-        f"expected an array of float32 (2,), got float 1.0 (at /4): {build}",
-        f"expected an array of uint32 (2,), got a record jax.random.key (at /5): {build}",
-        f"expected an array of float32 (2,), got null None (at /6): {build}",
-        f"expected shape (), got (2,) (at /7): {build}",
-        f"expected a record MaskedNode, got an empty tuple (at /8): {build}",
+        f"expected shape (2,), got (4,) (at /2/data): {BUILD}",
+        f"expected a record EmptyState, got a record MaskedNode (at /3): {BUILD}",
+        f"expected an array of float32 (2,), got float 1.0 (at /4): {BUILD}",
+        f"expected an array of uint32 (2,), got a record jax.random.key (at /5): {BUILD}",
+        f"expected an array of float32 (2,), got null None (at /6): {BUILD}",
+        f"expected shape (), got (2,) (at /7): {BUILD}",
+        f"expected a record MaskedNode, got an empty tuple (at /8): {BUILD}",
     ]
     assert difference(state(dst), before) is None
 

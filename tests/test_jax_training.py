@@ -77,6 +77,23 @@ def test_training_with_linen_goes_on_bit_for_bit(suffix: str) -> None:
     assert difference(state(fresh.params), kept) is None
 
 
+@pytest.mark.parametrize("part", ["params", "batch_stats", "key", "opt_state"])
+def test_training_without_one_part_of_its_state_goes_on_otherwise(part: str) -> None:
+    saved = linen_step(linen(0))
+    fields = [(name, node) for name, node in state(saved).items() if name != part]
+
+    restored, problems = restore(linen(1), st.Record(fields, label="LinenState"), strict=False)
+
+    assert [problem.path for problem in problems] == [(part,)]
+    assert not same(outcome(linen_step(restored)), outcome(linen_step(saved)))
+
+
+def outcome(train: LinenState) -> Any:
+    """Return what the model has learnt, and what it says when it is used."""
+    variables = {"params": train.params, "batch_stats": train.batch_stats}
+    return train.params, MODEL.apply(variables, TOKENS, train=False)
+
+
 class Net(nnx.Module):
     """A model of nnx with all that such a model may hold."""
 

@@ -160,7 +160,9 @@ class _Plan:
         if type(src) is type(dst):
             return lambda: src
         expected = "None" if dst is None else f"{kind_of(dst)}, as in {shown(repr(dst), 40)}"
-        self.problem("STATE_KIND", path, expected, self.what(src), "convert it with migrate=")
+        array = isinstance(src, np.ndarray | LazyArray) and dst is not None
+        remedy = "put an array there, or convert it with migrate=" if array else "convert it with migrate="
+        self.problem("STATE_KIND", path, expected, self.what(src), remedy)
         return lambda: dst
 
     def _leaf(self, dst: Any, leaf: Leaf, src: Any, path: Path) -> Thunk:

@@ -19,6 +19,8 @@ __all__ = ["KEY_LABEL", "children", "find", "in_place_of_number", "node"]
 Array = np.ndarray[Any, Any]
 Finder = Callable[[Any, Context], Found]
 KEY_LABEL = "jax.random.key"
+_SETTINGS = (jax.Device, jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec, jax.tree_util.PyTreeDef)
+_KINDS: dict[type, type] = {bool: np.bool_, int: np.integer, float: np.floating, complex: np.complexfloating}
 _WEAK: dict[str, type] = {"i": int, "f": float, "c": complex}
 _X64 = "call jax.config.update('jax_enable_x64', True) before building it"
 
@@ -31,6 +33,8 @@ def find(kind: type) -> Finder | None:
         return _array
     if issubclass(kind, jax.Ref):
         return _reference
+    if issubclass(kind, _SETTINGS):
+        return lambda value, context: NOTHING
     if issubclass(kind, dict | list | tuple):
         return None
     made = find_made(kind)
@@ -110,15 +114,16 @@ def _reserved(name: str) -> str | None:
 
 
 def in_place_of_number(number: Any, array: Any) -> Leaf | None:
-    """Return the place of an array where a number of Python is, None if `array` is of another kind.
+    """Return the place of an array where a number is, None if `array` is of another kind.
 
-    A number in a pytree becomes a weakly typed array of the same kind once the tree has been through jit.
+    A number of a pytree becomes an array of the same kind once the tree has been through jit, weakly typed if it was
+    one of Python.
     """
-    kinds = {bool: np.bool_, int: np.integer, float: np.floating, complex: np.complexfloating}
     name = dtype_name(array.dtype)
-    if name is None or type(number) not in kinds or not jax.dtypes.issubdtype(array.dtype, kinds[type(number)]):
+    kind = number.dtype if isinstance(number, np.generic) else _KINDS.get(type(number))
+    if name is None or kind is None or not jax.dtypes.issubdtype(array.dtype, kind):
         return None
-    weak = type(number) is not bool and jax.numpy.asarray(number).dtype == array.dtype
+    weak = type(number) in _WEAK.values() and jax.numpy.asarray(number).dtype == array.dtype
     like = jax.ShapeDtypeStruct((), array.dtype, weak_type=weak)
     return Leaf(name, (), lambda: np.asarray(number), _maker(like), id(like), reserved=_reserved)
 

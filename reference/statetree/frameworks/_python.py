@@ -9,6 +9,7 @@ import types
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from inspect import getattr_static
 from typing import Any, Literal
 
 from statetree.errors import shown
@@ -187,7 +188,7 @@ def fields_parts(
 
     def filled(target: Any, new: Sequence[Any]) -> Any:
         for (name, old), part in zip(items, new, strict=True):
-            if part is not old or target is not value:
+            if name not in static and (part is not old or target is not value):
                 object.__setattr__(target, name, part)
         return target
 
@@ -216,6 +217,7 @@ def _copied(value: Any, names: Sequence[str]) -> Any:
         object.__getattribute__(new, "__dict__").update(copy.copy(attributes))
     for name in names:
         part = _field(value, name)
-        if part is not _UNSET and (attributes is _UNSET or name not in attributes):
+        # A default of the class is no attribute of the object.
+        if part is not _UNSET and type(getattr_static(new, name, None)) is types.MemberDescriptorType:
             object.__setattr__(new, name, part)
     return new

@@ -49,7 +49,7 @@ class Parts:
     fixed: frozenset[Any] = frozenset()
     """Keys of parts that must be the same already when a state is restored: the name of an algorithm."""
     numbers: "Callable[[Any, Any], Leaf | None] | None" = None
-    """(number of Python, array) → the place of that array; None, or None returned: only a number comes to its place."""
+    """(number, array) → the place of that array; None, or None returned: only a number comes to its place."""
 
 
 @dataclass(frozen=True, slots=True)

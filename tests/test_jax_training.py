@@ -211,7 +211,12 @@ def test_shared_variables_are_compared_in_an_open_file_too(tmp_path: Path) -> No
 def test_other_modes_of_variables_are_taken_apart_and_restored_in_place(mode: str) -> None:
     def build(seed: int) -> Any:
         with nnx.var_defaults(**{mode: True}):
-            return Tied(nnx.Rngs(seed))
+            model = Tied(nnx.Rngs(seed))
+            model.drop = nnx.Dropout(0.5, rngs=nnx.Rngs(seed))
+            model.norm = nnx.BatchNorm(2, rngs=nnx.Rngs(seed))
+        with nnx.var_defaults(hijax=mode == "hijax"):
+            model.more = nnx.Variable({"a": [jnp.ones(2) * seed], "n": seed})
+        return model
 
     dst, src = build(0), build(1)
     kernel = dst.first.kernel

@@ -1,5 +1,6 @@
 """Flax: modules, variables and states of nnx; frozen dicts and modules of linen. Source: docs/restore.md."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def _variable(variable: Any, context: Context) -> Slot:
     # The raw value: what hooks make of it when it is read and written is not what it is.
     def get() -> Any:
         value = variable.get_raw_value()
-        context.versions.append(lambda: variable.get_raw_value() is value)
+        before = jax.tree.leaves(value)
+        context.versions.append(lambda: _same(before, jax.tree.leaves(variable.get_raw_value())))
         return value
 
     def put(value: Any) -> Any:
@@ -44,6 +46,10 @@ def _variable(variable: Any, context: Context) -> Slot:
         return variable
 
     return Slot(get, put, identity=id(variable), numbers=in_place_of_number)
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before, now))
 
 
 def _object(value: Any, context: Context) -> Parts:

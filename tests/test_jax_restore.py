@@ -22,8 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as hs
 
 import statetree as st
-from jax_trees import Chosen, Maker, Mutable, Numbered, Pair, Struct, pytrees, same, through_a_file
-from statetree import RestoreError, difference, restore, state
+from jax_trees import Chosen, Maker, Mutable, Numbered, Pair, Struct, in_order, pytrees, same, through_a_file
+from statetree import Record, RestoreError, difference, restore, state
 from test_jax_state import ONES, donated, donated_key
 
 Array = np.ndarray[Any, Any]
@@ -58,6 +58,44 @@ def test_what_cannot_be_changed_is_left_as_it_was(made: Maker) -> None:
     assert restored is not dst
     assert difference(state(dst), before) is None
     assert difference(state(held), [np.ones(1, np.float32)]) is None
+
+
+def spoilt(tree: Any, draw: Callable[[Any], Any]) -> Any:
+    """Return a tree with one part removed, or replaced by what fits nowhere."""
+    items = list(tree.items() if isinstance(tree, dict | Record) else enumerate(tree) if type(tree) in KINDS else ())
+    if not items or draw(hs.booleans()):
+        return draw(hs.sampled_from([np.full(7, 1.5), Record(label="EmptyState")]))
+    at = draw(hs.integers(0, len(items) - 1))
+    # What has no state may be missing.
+    if type(items[at][1]) is tuple or draw(hs.booleans()):
+        items[at] = items[at][0], spoilt(items[at][1], draw)
+    else:
+        del items[at]
+    if isinstance(tree, Record):
+        return Record(items, label=tree.label)
+    return dict(items) if isinstance(tree, dict) else type(tree)(part for _, part in items)
+
+
+KINDS = (list, tuple)
+
+
+@given(pytrees, hs.data())
+def test_what_does_not_fit_changes_nothing_and_what_fits_keeps_the_structure(made: Maker, data: hs.DataObject) -> None:
+    dst, src = [made(np.random.default_rng(0))], [made(np.random.default_rng(1))]
+    before, structure = state(dst), jax.tree.structure(dst)
+    tree = spoilt(state(src), data.draw)
+    if difference(tree, state(src)) is None:
+        return
+
+    with pytest.raises(RestoreError) as refused:
+        restore(dst, tree)
+    after = state(dst)
+    restored, problems = restore(dst, tree, strict=False)
+
+    assert difference(after, before) is None
+    assert problems == refused.value.problems
+    assert jax.tree.structure(restored) == structure
+    assert difference(in_order(state(restore(restored, before))), in_order(before)) is None
 
 
 def test_nothing_new_is_made_where_nothing_changes() -> None:
@@ -183,7 +221,7 @@ def test_a_number_of_a_pytree_takes_the_array_that_jit_made_of_it(number: Any, a
         (name,) = (key for key in (tree if isinstance(tree, dict) else tree.names) if key in ("0", "weight"))
         values = {key: array if key == name else part for key, part in tree.items()}
 
-        restored = restore(dst, values if isinstance(tree, dict) else st.Record(values, label=tree.label))
+        restored = restore(dst, values if isinstance(tree, dict) else Record(values, label=tree.label))
 
         (leaf,) = jax.tree.leaves(restored)
         assert difference(state(leaf), array) is None
@@ -210,7 +248,7 @@ _ARRAY = "put an array there, or convert it with migrate="
 )
 def test_numbers_and_arrays_of_other_kinds_do_not_stand_for_each_other(dst: Any, value: Any, text: str) -> None:
     with pytest.raises(RestoreError) as refused:
-        restore(Numbered(dst), st.Record({"0": value}, label="Numbered"))
+        restore(Numbered(dst), Record({"0": value}, label="Numbered"))
 
     assert str(refused.value) == f"expected {text}"
 
@@ -260,7 +298,7 @@ def test_every_difference_is_told_at_once() -> None:
     before = state(dst)
 
     with pytest.raises(RestoreError) as refused:
-        restore(dst, st.Record([(str(number), value) for number, value in enumerate(values)], label="Numbered"))
+        restore(dst, Record([(str(number), value) for number, value in enumerate(values)], label="Numbered"))
 
     x64 = "call jax.config.update('jax_enable_x64', True) before building it, or pass cast=True"
     assert str(refused.value).splitlines() == [
@@ -278,11 +316,25 @@ def test_every_difference_is_told_at_once() -> None:
     assert difference(state(dst), before) is None
 
 
+def test_a_value_for_a_setting_and_an_array_for_a_name_are_told() -> None:
+    leave = "leave it out with migrate=, or pass strict=False to ignore it"
+    key = Record({"impl": np.ones(3), "data": np.zeros(2, np.uint32)}, label="jax.random.key")
+    tree = [Record({"weight": ONES, "size": np.ones(3)}, label="Chosen"), key]
+
+    with pytest.raises(RestoreError) as refused:
+        restore([Chosen(jnp.ones(2)), jax.random.key(0)], tree)
+
+    assert str(refused.value).splitlines() == [
+        f"expected (), as it is a setting here, got an array of float64 (3,) (at /#0/size): {leave}",
+        "expected 'threefry2x32', got an array of float64 (3,) (at /#1/impl): build it with the same one",
+    ]
+
+
 def test_without_strict_what_fits_is_restored() -> None:
     dst = Numbered(jnp.zeros(2), jax.random.key(0), 3, jnp.zeros(2), jax.random.key(1))
-    wrong = st.Record({"impl": "rbg", "data": np.zeros(4, np.uint32)}, label="jax.random.key")
-    missing = st.Record({"impl": "threefry2x32"}, label="jax.random.key")
-    tree = st.Record({"0": ONES, "1": wrong, "2": np.ones(2, "i4"), "4": missing, "5": 1}, label="Numbered")
+    wrong = Record({"impl": "rbg", "data": np.zeros(4, np.uint32)}, label="jax.random.key")
+    missing = Record({"impl": "threefry2x32"}, label="jax.random.key")
+    tree = Record({"0": ONES, "1": wrong, "2": np.ones(2, "i4"), "4": missing, "5": 1}, label="Numbered")
 
     restored, problems = restore(dst, tree, strict=False)
 

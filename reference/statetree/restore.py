@@ -240,8 +240,6 @@ class _Plan:
             if not _has(children, key):
                 self._missing(parts, key, part, (*path, key))
                 thunks.append(lambda part=part: part)  # type: ignore[misc]
-            elif key in parts.static:
-                thunks.append(lambda part=part: part)  # type: ignore[misc]
             else:
                 thunks.append(self._part(parts, key, part, children[_typed(key)][1], (*path, key)))
         here = {_typed(key) for key, _ in parts.items}
@@ -254,8 +252,12 @@ class _Plan:
         return lambda: build([thunk() for thunk in thunks])
 
     def _part(self, parts: Parts, key: Any, part: Any, src: Any, path: Path) -> Thunk:
+        if key in parts.static:
+            if not _is_empty_tuple(src):
+                self.problem("STATE_KIND", path, "(), as it is a setting here", self.what(src), _LEAVE)
+            return lambda: part
         if key in parts.fixed:
-            if part != src or type(part) is not type(src):
+            if type(part) is not type(src) or part != src:
                 self.problem("STATE_KIND", path, shown(repr(part)), self.what(src), "build it with the same one")
             return lambda: part
         if part is None and parts.in_place and _is_value(src):

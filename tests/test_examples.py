@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,49 @@ def test_the_example_fails_where_a_resumed_run_ends_in_other_bits(
     assert held is False
     assert printed.count("DIFFERS") == 6
     assert re.search(r"resumed\.h5: .*first", printed.replace("\n", ""))
+
+
+def test_training_with_torch_resumed_in_new_processes_ends_in_the_same_bits() -> None:
+    done = run("examples/torch_resume.py")
+
+    differences = re.findall(r"│ (trainable parameters only|statetree\.state\(model\)) +│ ([0-9.]+) ", done.stdout)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("identical") == 4 * 8
+    assert len(set(re.findall(r"xxh3-128:[0-9a-f]+", done.stdout))) == 1
+    assert [name for name, _ in differences] == ["trainable parameters only", "statetree.state(model)"]
+    assert float(differences[0][1]) > 0.1
+    assert differences[1][1] == "0"
+
+
+def test_the_example_of_torch_fails_where_a_resumed_run_ends_in_other_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import torch_resume  # type: ignore[import-not-found]
+    from rich.console import Console
+
+    def stop_where_it_was(file: Path, result: Path) -> SimpleNamespace:
+        if file.suffix == ".bson":
+            torch_resume.st.save(result, torch_resume.st.load(file))
+        else:
+            torch_resume.resume(file, result)
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.setattr(torch_resume, "start", stop_where_it_was)
+    monkeypatch.setattr(torch_resume, "CONTAINERS", (".h5", ".bson"))
+    held = torch_resume.show_resumed(tmp_path, Console(width=200))
+
+    printed = capsys.readouterr().out
+    assert held is False
+    assert (printed.count("identical"), printed.count("DIFFERS")) == (8, 8)
+
+
+def test_rank_0_of_data_parallel_training_saves_for_a_single_process() -> None:
+    done = run("examples/torch_ddp.py")
+
+    text = "saved by rank 0 of 2 after 5 steps, restored in one process: identical True\n"
+    assert (done.returncode, done.stdout) == (0, text)
 
 
 def test_the_benchmarks_print_every_cell_and_write_their_samples(tmp_path: Path) -> None:

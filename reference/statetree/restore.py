@@ -5,21 +5,22 @@ nothing is left to say are values put in their places: first those that go throu
 may fail and are then undone, then arrays, which cannot.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from statetree.compare import difference, kind_of
 from statetree.dtype import BY_NAME, dtype_name
-from statetree.errors import Problem, RestoreError, raise_problem, shown
+from statetree.errors import Problem, RestoreError, WriteError, raise_problem, shown
 from statetree.frameworks import look
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Leaf, Parts, Slot, Special
 from statetree.lazy import LazyArray
 from statetree.path import Path
 from statetree.renaming import renamed
-from statetree.state import generators
+from statetree.state import generators, state
 from statetree.tree import Record, namedtuple_fields
 from statetree_spec import registry
 
@@ -72,15 +73,19 @@ def restore(
     return value if strict else (value, tuple(plan.problems))
 
 
-def restore_rng(tree: Any) -> None:
+def restore_rng(tree: Any, *, strict: bool = True) -> None:
     """Set the global generators of random numbers to the state that `rng_state` returned.
+
+    Args:
+        tree: what `rng_state` returned, or what was saved and loaded of it.
+        strict: refuse a state of generators that are not here, such as those of a GPU; with False the others are set.
 
     Raises:
         RestoreError: it is no such state; no generator was changed.
     """
-    wanted = tree.keys() if isinstance(tree, dict) else {"python", "numpy"}
-    here = generators(torch_too="torch" in wanted)
-    restore({name: generator for name, generator in here.items() if name in wanted}, tree)
+    wanted = tree if isinstance(tree, dict) else {"python": (), "numpy": ()}
+    here = generators(torch_too="torch" in wanted, devices=len(_children(wanted.get("torch")) or ()) > 1)
+    restore({name: generator for name, generator in here.items() if name in wanted}, tree, strict=strict)
 
 
 class _Plan:
@@ -92,6 +97,10 @@ class _Plan:
         self._cast = cast
         self._context = Context(root)
         self._calls: list[_Call] = []
+        self._last: list[_Call] = []
+        self._planned: dict[int, Thunk] = {}
+        self._inside: list[Any] = []
+        self._arrays: dict[Any, Any] = {}
         self._held: dict[Any, tuple[Path, Any]] = {}
         self._news: dict[Any, _New] = {}
         self._keep: list[Any] = []
@@ -100,14 +109,17 @@ class _Plan:
         """Put everything in its place and return the new root."""
         for new in self._news.values():
             new.prepare()
+        before = [(value, state(value)) for value in self._inside]
         done: list[_Call] = []
         try:
-            for call in self._calls:
+            for call in chain(self._calls, self._last):
                 done.append(call)
                 call.run()
         except BaseException:
             for call in reversed(done):
                 call.undo()
+            for value, tree in before:
+                restore(value, tree, by_position=True)
             raise
         return thunk()
 
@@ -134,9 +146,9 @@ class _Plan:
 
     def node(self, dst: Any, src: Any, path: Path) -> Thunk:
         """Return the function that gives `dst` the value of `src`, and itself back or what takes its place."""
-        self._context.path[:] = path
-        found = look(dst, self._context)
-        self._keep.append((dst, found))
+        found = self._look(dst, path)
+        if found is None:
+            return lambda: dst
         if found is NOTHING:
             return self._nothing(dst, src, path)
         if found is PLAIN:
@@ -149,6 +161,17 @@ class _Plan:
             return self._special(dst, found, src, path)
         assert isinstance(found, Parts)
         return self._parts(dst, found, src, path)
+
+    def _look(self, dst: Any, path: Path) -> Any:
+        """Return what `dst` is, None if nothing can be restored into it, which is a problem then."""
+        self._context.path[:] = path
+        try:
+            found = look(dst, self._context)
+        except WriteError as error:
+            self.problems += error.problems
+            return None
+        self._keep.append((dst, found))
+        return found
 
     def _nothing(self, dst: Any, src: Any, path: Path) -> Thunk:
         if not _is_empty_tuple(src):
@@ -172,17 +195,21 @@ class _Plan:
             self.problem("STATE_KIND", path, f"an array of {leaf.dtype} {leaf.shape}", self.what(src), _BUILD)
             return lambda: dst
         fits = True
+        if leaf.closed is not None:
+            found, remedy = leaf.closed
+            self.problem("STATE_KIND", path, "an array that can be written to", found, remedy)
+            fits = False
         if tuple(src.shape) != leaf.shape:
             self.problem("STATE_SHAPE", path, f"shape {leaf.shape}", f"{tuple(src.shape)}", _BUILD)
             fits = False
         dtype = _dtype_of(src)
-        if leaf.reserved is not None and (remedy := leaf.reserved(leaf.dtype)):
-            self.problem("STATE_DTYPE", path, "a dtype that can be held now", leaf.dtype, remedy)
+        if leaf.reserved is not None and (before := leaf.reserved(leaf.dtype)):
+            self.problem("STATE_DTYPE", path, "a dtype that can be held now", leaf.dtype, before)
             fits = False
         elif dtype != leaf.dtype and not (self._cast and _castable(dtype, leaf.dtype)):
-            remedy = leaf.reserved(dtype) if leaf.reserved is not None and dtype in BY_NAME else None
-            remedy = _BUILD if self._cast else f"{remedy or 'build it with that dtype'}, or pass cast=True"
-            self.problem("STATE_DTYPE", path, leaf.dtype, dtype, remedy)
+            held = leaf.reserved(dtype) if leaf.reserved is not None and dtype in BY_NAME else None
+            other = f"{held or 'build it with that dtype'}, or pass cast=True"
+            self.problem("STATE_DTYPE", path, leaf.dtype, dtype, _BUILD if self._cast else other)
             fits = False
         if fits and leaf.holds and not self._agrees(leaf.identity, src, path):
             fits = False
@@ -210,6 +237,13 @@ class _Plan:
         what = "array" if isinstance(src, np.ndarray | LazyArray) else "object"
         self.problem("STATE_TIE", path, f"the value of {first}, which is the same {what} here", "another value", remedy)
         return False
+
+    def cast_to(self, src: Any, dtype: str, path: Path) -> Any:
+        """Return an array in another dtype if casting was asked for and can be, else as it is."""
+        if not self._cast or _dtype_of(src) == dtype or not _castable(_dtype_of(src), dtype):
+            return src
+        new = self._converted(_read(src), dtype, path)
+        return src if new is None else new
 
     def _converted(self, array: Any, dtype: str, path: Path) -> Any:
         """Return an array in another dtype, None if a value does not fit into it."""
@@ -274,26 +308,41 @@ class _Plan:
         return self.node(part, src, path)
 
     def _missing(self, parts: Parts, key: Any, part: Any, path: Path) -> None:
-        if key not in parts.static and look(part, self._context) is not NOTHING:
-            self.problem(
-                "STATE_MISSING", path, "a value", "none", "add it with migrate=, or pass strict=False to keep yours"
-            )
+        if key not in parts.static and self._look(part, path) not in (None, NOTHING):
+            self.problem("STATE_MISSING", path, "a value", "none", _ADD)
 
     def _slot(self, dst: Any, slot: Slot, src: Any, path: Path) -> Thunk:
         if slot.identity is not None and not self._agrees((Slot, slot.identity), src, path):
             return lambda: dst
         if not slot.template:
-            call = _Call(slot, lambda: self.plain(src), undo=None)
-        else:
-            old = slot.get()
-            self._keep.append(old)
-            if slot.strict:
-                inner = self._value(slot.numbers, old, src, path)
-                return lambda: slot.set(inner())
-            inner = self.value(old, src, path, strict=False)
-            call = _Call(slot, inner, undo=lambda: slot.set(old))
+            # It cannot be put back, so it goes when all others have gone.
+            call = _Call(slot.set, lambda: self.plain(src), hold=None)
+            self._last.append(call)
+            return lambda: call.result
+        old = slot.get() if slot.copied is None else slot.copied()
+        self._keep.append(old)
+        self._context.inner.append((path, old))
+        if slot.keyed and not self._same_keys(old, src, path):
+            return lambda: dst
+        inner = self._value(slot.numbers, old, src, path) if slot.strict else self.value(old, src, path, strict=False)
+        if slot.strict and slot.hold is None:
+            return lambda: slot.set(inner())
+        call = _Call(slot.set, inner, hold=slot.hold or (lambda: lambda: slot.set(old)))
         self._calls.append(call)
         return lambda: call.result
+
+    def _same_keys(self, old: dict[Any, Any], src: Any, path: Path) -> bool:
+        before = len(self.problems)
+        if type(src) is not dict:
+            self.problem("STATE_KIND", path, f"a dict of {len(old)}", self.what(src), _BUILD)
+            return False
+        for key in old:
+            if key not in src:
+                self.problem("STATE_MISSING", (*path, key), "a value", "none", _ADD)
+        for key in src:
+            if key not in old:
+                self.problem("STATE_UNEXPECTED", (*path, key), "nothing", self.what(src[key]), _LEAVE)
+        return len(self.problems) == before
 
     def _special(self, dst: Any, special: Special, src: Any, path: Path) -> Thunk:
         return special.plan(self, src, path)
@@ -304,7 +353,21 @@ class _Plan:
         """Return the function that gives a value like `template` with what is in `src`."""
         if strict:
             return self.node(template, src, path)
+        self._objects(template, src, path)
         return lambda: self._like(template, src)
+
+    def _objects(self, template: Any, src: Any, path: Path) -> None:
+        """Plan the objects inside of a value that other code judges: it gets them with the saved values in them."""
+        children = _children(src)
+        found = PLAIN if children is None or not children else self._look(template, path)
+        if isinstance(template, dict | list | tuple | deque | Record) and isinstance(found, Parts):
+            for key, part in found.items:
+                if _has(children or {}, key):
+                    self._objects(part, (children or {})[_typed(key)][1], (*path, key))
+        elif isinstance(found, Parts | Slot | Special):
+            self._planned[id(template)] = self.node(template, src, path)
+            if not isinstance(found, Slot):
+                self._inside.append(template)
 
     def plain(self, src: Any) -> Any:
         """Return a tree with its lazy arrays read, and its arrays copied."""
@@ -312,6 +375,8 @@ class _Plan:
 
     def _like(self, template: Any, src: Any) -> Any:
         """Return the value of `src` in the types of `template`, as far as it goes; nothing is refused."""
+        if id(template) in self._planned:
+            return self._planned[id(template)]()
         if isinstance(src, np.ndarray | LazyArray):
             return self._array_like(template, src)
         if _is_empty_tuple(src) and template is not None:
@@ -334,13 +399,21 @@ class _Plan:
         return src
 
     def _array_like(self, template: Any, src: Any) -> Any:
+        """Return a new array or tensor; what is one array in the tree is one again."""
+        key = id(src), type(template), str(getattr(template, "device", None))
+        if key not in self._arrays:
+            self._keep.append(src)
+            self._arrays[key] = self._new_array(template, src)
+        return self._arrays[key]
+
+    def _new_array(self, template: Any, src: Any) -> Any:
         array = _read(src)
         found = look(template, Context(template, path=[()])) if template is not None else PLAIN
         if isinstance(found, Leaf) and not found.holds:
             alike = (found.dtype, found.shape) == (_dtype_of(array), array.shape)
             return found.write(array) if alike else np.array(array)
         if type(template).__module__ == "torch":
-            from statetree.frameworks._torch import new_tensor
+            from statetree.frameworks._torch_tensor import new_tensor
 
             return new_tensor(array, template.device)
         return np.array(array)
@@ -370,18 +443,21 @@ class _New:
 class _Call:
     """A value that goes in through a call which may fail."""
 
-    def __init__(self, slot: Slot, make: Thunk, undo: Thunk | None) -> None:
+    def __init__(self, put: Callable[[Any], Any], make: Thunk, hold: Callable[[], Thunk] | None) -> None:
         self.result: Any = None
-        self._slot = slot
+        self._put = put
         self._make = make
-        self._undo = undo
+        self._hold = hold
+        self._back: Thunk | None = None
 
     def run(self) -> None:
-        self.result = self._slot.set(self._make())
+        if self._hold is not None:
+            self._back = self._hold()
+        self.result = self._put(self._make())
 
     def undo(self) -> None:
-        if self._undo is not None:
-            self._undo()
+        if self._back is not None:
+            self._back()
 
 
 _BUILD = "build the object as the saved one was, or adapt the state with rename= or migrate="

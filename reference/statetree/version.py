@@ -12,7 +12,7 @@ VERSION = f"{MAJOR}.{MINOR}"
 """The version that this implementation writes."""
 NEWER = "read it with a newer statetree: pip install -U statetree"
 """The remedy for files of later versions."""
-_FORM = re.compile(r"(0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})")
+_FORM = re.compile(r"(0|[1-9][0-9]{0,14})\.(?:0|[1-9][0-9]{0,14})")
 
 
 def check_version(version: Any, place: str) -> None:

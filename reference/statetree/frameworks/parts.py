@@ -26,6 +26,8 @@ class Context:
     """Functions that tell whether what was copied is still what it was."""
     names: dict[int, Any] | None = None
     """Name of each parameter of the modules in `root`, by its id; None before somebody asked."""
+    inner: list[tuple[Path, Any]] = field(default_factory=list)
+    """(path, object) that came out of a call, so that a walk through `root` does not meet it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Leaf:
     """Kind of Python's numbers that may stand in place of the array, None if none may."""
     reserved: Callable[[str], str | None] | None = None
     """Return what to do before the framework can hold an array of a dtype, None if it can now."""
+    closed: tuple[str, str] | None = None
+    """(what it is that nothing can be written to, remedy), None if it can be written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,12 @@ class Slot:
     """Whether `get` may be called to see what the value is made of."""
     numbers: "Callable[[Any, Any], Leaf | None] | None" = None
     """As of Parts, where the value is a number."""
+    keyed: bool = False
+    """Whether a state must have the same keys as the value that is there, also where the object judges it."""
+    copied: Callable[[], Any] | None = None
+    """Return a copy of the value, to be filled and given to `set`; None where what `get` returns may be filled."""
+    hold: Callable[[], Callable[[], Any]] | None = None
+    """Return what puts the present value back; None where `set` cannot fail, or does that with what `get` returned."""
 
 
 @dataclass(frozen=True, slots=True)

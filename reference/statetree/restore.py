@@ -14,7 +14,7 @@ import numpy as np
 
 from statetree.compare import difference, kind_of
 from statetree.dtype import BY_NAME, dtype_name
-from statetree.errors import Problem, RestoreError, WriteError, shown
+from statetree.errors import Problem, RestoreError, WriteError, raise_problem, shown
 from statetree.frameworks import look
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Leaf, Parts, Slot, Special
 from statetree.lazy import LazyArray
@@ -102,10 +102,13 @@ class _Plan:
         self._inside: list[Any] = []
         self._arrays: dict[Any, Any] = {}
         self._held: dict[Any, tuple[Path, Any]] = {}
+        self._news: dict[Any, _New] = {}
         self._keep: list[Any] = []
 
     def apply(self, thunk: Thunk) -> Any:
         """Put everything in its place and return the new root."""
+        for new in self._news.values():
+            new.prepare()
         before = [(value, state(value)) for value in self._inside]
         done: list[_Call] = []
         try:
@@ -131,6 +134,7 @@ class _Plan:
         """Return what a node of the tree is, in a few words."""
         if isinstance(value, LazyArray | np.ndarray):
             return f"an array of {_dtype_of(value)} {tuple(value.shape)}"
+        value = _recorded(value)
         if isinstance(value, Record):
             return f"a record {shown(value.label)}" if value.label else "a record"
         if isinstance(value, dict | list | tuple):
@@ -179,10 +183,14 @@ class _Plan:
         if type(src) is type(dst):
             return lambda: src
         expected = "None" if dst is None else f"{kind_of(dst)}, as in {shown(repr(dst), 40)}"
-        self.problem("STATE_KIND", path, expected, self.what(src), "convert it with migrate=")
+        array = isinstance(src, np.ndarray | LazyArray) and dst is not None
+        remedy = "put an array there, or convert it with migrate=" if array else "convert it with migrate="
+        self.problem("STATE_KIND", path, expected, self.what(src), remedy)
         return lambda: dst
 
     def _leaf(self, dst: Any, leaf: Leaf, src: Any, path: Path) -> Thunk:
+        if leaf.number is not None and type(src) is leaf.number:
+            return lambda: src
         if not isinstance(src, np.ndarray | LazyArray):
             self.problem("STATE_KIND", path, f"an array of {leaf.dtype} {leaf.shape}", self.what(src), _BUILD)
             return lambda: dst
@@ -195,32 +203,39 @@ class _Plan:
             self.problem("STATE_SHAPE", path, f"shape {leaf.shape}", f"{tuple(src.shape)}", _BUILD)
             fits = False
         dtype = _dtype_of(src)
-        if leaf.reserved is not None:
-            self.problem("STATE_DTYPE", path, f"a dtype that can be held now, not {leaf.dtype}", dtype, leaf.reserved)
+        if leaf.reserved is not None and (before := leaf.reserved(leaf.dtype)):
+            self.problem("STATE_DTYPE", path, "a dtype that can be held now", leaf.dtype, before)
             fits = False
         elif dtype != leaf.dtype and not (self._cast and _castable(dtype, leaf.dtype)):
-            remedy = _BUILD if self._cast else "build it with that dtype, or pass cast=True"
-            self.problem("STATE_DTYPE", path, f"{leaf.dtype}", dtype, remedy)
+            held = leaf.reserved(dtype) if leaf.reserved is not None and dtype in BY_NAME else None
+            other = f"{held or 'build it with that dtype'}, or pass cast=True"
+            self.problem("STATE_DTYPE", path, leaf.dtype, dtype, _BUILD if self._cast else other)
             fits = False
         if fits and leaf.holds and not self._agrees(leaf.identity, src, path):
             fits = False
         if not fits:
             return lambda: dst
-        if dtype == leaf.dtype:
-            return lambda: leaf.write(_read(src))
-        new = self._converted(_read(src), leaf.dtype or "", path)
-        return (lambda: dst) if new is None else lambda: leaf.write(new)
+        key = leaf.identity, id(src)
+        if key not in self._news:
+            array = src if dtype == leaf.dtype else self._converted(_read(src), leaf.dtype, path)
+            if array is None:
+                return lambda: dst
+            self._news[key] = _New(leaf, array)
+        return self._news[key].put
 
-    def _agrees(self, identity: Any, src: Any, path: Path) -> bool:
-        """Whether a place that is met again gets the same value as before."""
+    def _agrees(self, identity: Any, src: Any, path: Path, *, splits: bool = False) -> bool:
+        """Whether a place that is met again gets the same value as before; a problem unless it `splits` if not."""
         known = self._held.setdefault(identity, (path, src))
-        if known[1] is src or difference(_read(known[1]), _read(src)) is None:
+        if known[1] is src or difference(self.plain(known[1]), self.plain(src)) is None:
             return True
+        if splits:
+            return False
         from statetree.path import path_text
 
         first = shown(path_text(known[0]), 100) or "the root"
         remedy = "tie them in the model that was saved, or untie them here"
-        self.problem("STATE_TIE", path, f"the value of {first}, which is the same array here", "another value", remedy)
+        what = "array" if isinstance(src, np.ndarray | LazyArray) else "object"
+        self.problem("STATE_TIE", path, f"the value of {first}, which is the same {what} here", "another value", remedy)
         return False
 
     def cast_to(self, src: Any, dtype: str, path: Path) -> Any:
@@ -245,6 +260,7 @@ class _Plan:
         return None
 
     def _parts(self, dst: Any, parts: Parts, src: Any, path: Path) -> Thunk:
+        src = _recorded(src)
         children = _children(src)
         kind = kind_of(src)
         if children is None or kind != parts.kind:
@@ -258,24 +274,37 @@ class _Plan:
             if not _has(children, key):
                 self._missing(parts, key, part, (*path, key))
                 thunks.append(lambda part=part: part)  # type: ignore[misc]
-            elif key in parts.static:
-                thunks.append(lambda part=part: part)  # type: ignore[misc]
             else:
                 thunks.append(self._part(parts, key, part, children[_typed(key)][1], (*path, key)))
         here = {_typed(key) for key, _ in parts.items}
         for typed, (key, part) in children.items():
             if typed not in here:
                 self.problem("STATE_UNEXPECTED", (*path, key), "nothing", self.what(part), _LEAVE)
-        return lambda: parts.build([thunk() for thunk in thunks])
+        build = parts.build
+        if parts.in_place and not self._agrees((Parts, id(dst)), src, path, splits=parts.anew is not None):
+            build = parts.anew or parts.build
+        return lambda: build([thunk() for thunk in thunks])
 
     def _part(self, parts: Parts, key: Any, part: Any, src: Any, path: Path) -> Thunk:
+        if key in parts.static:
+            if not _is_empty_tuple(src):
+                self.problem("STATE_KIND", path, "(), as it is a setting here", self.what(src), _LEAVE)
+            return lambda: part
         if key in parts.fixed:
-            if part != src or type(part) is not type(src):
+            if type(part) is not type(src) or part != src:
                 self.problem("STATE_KIND", path, shown(repr(part)), self.what(src), "build it with the same one")
             return lambda: part
         if part is None and parts.in_place and _is_value(src):
             # A place without a value yet: the best loss so far, the name of a run.
             return lambda: src
+        return self._value(parts.numbers, part, src, path)
+
+    def _value(self, numbers: Any, part: Any, src: Any, path: Path) -> Thunk:
+        """Plan a part; `numbers` tells where an array goes that comes to the place of a number."""
+        if numbers is not None and isinstance(src, np.ndarray | LazyArray):
+            leaf = numbers(part, src)
+            if leaf is not None:
+                return self._leaf(part, leaf, src, path)
         return self.node(part, src, path)
 
     def _missing(self, parts: Parts, key: Any, part: Any, path: Path) -> None:
@@ -295,7 +324,7 @@ class _Plan:
         self._context.inner.append((path, old))
         if slot.keyed and not self._same_keys(old, src, path):
             return lambda: dst
-        inner = self.value(old, src, path, strict=slot.strict)
+        inner = self._value(slot.numbers, old, src, path) if slot.strict else self.value(old, src, path, strict=False)
         if slot.strict and slot.hold is None:
             return lambda: slot.set(inner())
         call = _Call(slot.set, inner, hold=slot.hold or (lambda: lambda: slot.set(old)))
@@ -390,6 +419,27 @@ class _Plan:
         return np.array(array)
 
 
+class _New:
+    """What is to go into one array; what is one array on both sides stays one."""
+
+    def __init__(self, leaf: Leaf, src: Any) -> None:
+        self._leaf = leaf
+        self._src = src
+        self._made: Any = None
+
+    def prepare(self) -> None:
+        """Do what may fail: read an array of an open file, make one that does not exist yet."""
+        if not self._leaf.holds:
+            self._made = self._leaf.write(_read(self._src))
+        elif isinstance(self._src, LazyArray):
+            # What is changed in place is read twice, so that not all of a file needs to be in memory.
+            for problem in self._src.problems():
+                raise_problem(problem)
+
+    def put(self) -> Any:
+        return self._leaf.write(_read(self._src)) if self._leaf.holds else self._made
+
+
 class _Call:
     """A value that goes in through a call which may fail."""
 
@@ -432,6 +482,12 @@ def _children(src: Any) -> dict[Any, tuple[Any, Any]] | None:
     return None
 
 
+def _recorded(src: Any) -> Any:
+    """Return a namedtuple as the record that it stands for."""
+    names = namedtuple_fields(type(src))
+    return src if names is None else Record(zip(names, tuple.__iter__(src), strict=True), label=type(src).__name__)
+
+
 def _typed(key: Any) -> Any:
     """Return a key that differs from those of other types which Python holds equal to it."""
     return tuple(map(_typed, key)) if type(key) is tuple else (type(key), key)
@@ -457,8 +513,8 @@ def _dtype_of(src: Any) -> str:
     return dtype_name(src.dtype) or str(src.dtype)
 
 
-def _castable(source: str, target: str | None) -> bool:
-    if target is None or source not in BY_NAME:
+def _castable(source: str, target: str) -> bool:
+    if source not in BY_NAME:
         return False
     return np.can_cast(BY_NAME[source].numpy, BY_NAME[target].numpy, "same_kind")
 

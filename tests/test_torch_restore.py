@@ -1033,7 +1033,9 @@ DATA = torch.utils.data.TensorDataset(torch.arange(24))
 
 
 def loader(workers: int) -> Any:
-    return StatefulDataLoader(DATA, batch_size=4, shuffle=True, num_workers=workers)
+    # A fork of a process in which JAX runs threads may lock up.
+    context = "forkserver" if workers else None
+    return StatefulDataLoader(DATA, batch_size=4, shuffle=True, num_workers=workers, multiprocessing_context=context)
 
 
 def rest(batches: Any) -> list[Any]:

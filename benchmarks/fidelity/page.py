@@ -87,7 +87,7 @@ def _statetree(results: Results) -> str:
     lines = [f"- statetree refused {len(refused)} values, {clean} of them before a byte was written and with the path."]
     changed = [name for name, one in found.items() if one.mark == "changed"]
     if changed:
-        lines.append(f"- Changed by statetree too, which is a known fault: *{'*; *'.join(changed)}*.")
+        lines.append(f"- Known: statetree too changes *{'*; *'.join(changed)}*.")
     return "\n".join(lines)
 
 

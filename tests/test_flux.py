@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from statetree import Record, RestoreError, Symbol, difference
+from statetree import Record, RestoreError, Symbol, WriteError, difference
 from statetree.flux import loadmodel, state
 
 Array = np.ndarray[Any, Any]
@@ -460,3 +460,25 @@ def test_every_answer_of_flux_has_a_test() -> None:
     titles = [re.split(r" {2,}| -> ", line, maxsplit=1)[0] for line in answers]
 
     assert [title for title in titles if title not in LINES] == []
+
+
+def test_a_module_of_pytorch_is_refused_where_flux_would_see_a_leaf() -> None:
+    torch = pytest.importorskip("torch")
+    text = (
+        "expected a dataclass, a named tuple, a container or an array, got an object of type "
+        "torch.nn.modules.linear.Linear (at {}): use statetree.state and statetree.restore"
+    )
+
+    with pytest.raises(WriteError) as error:
+        state({"m": torch.nn.Linear(1, 1)})
+    assert str(error.value) == text.format("/m")
+    for model, src, place in (({"m": torch.nn.Linear(1, 1)}, {"m": ()}, "/m"), (torch.nn.Linear(1, 1), (), "the root")):
+        with pytest.raises(RestoreError) as none:
+            loadmodel(model, src)
+        assert str(none.value) == text.format(place)
+
+
+def test_an_unsigned_integer_that_does_not_fit_is_no_negative_one() -> None:
+    assert refused({"n": np.zeros(1, "i1")}, {"n": np.array([200], "u1")}) == [
+        "expected values that int8 holds, got others, of uint8 (at /n)"
+    ]

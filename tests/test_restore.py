@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as hs
 
 import statetree
 from statetree import Problem, Record, RestoreError, Symbol, difference, restore, state
+from statetree.dtype import BY_NAME
 from statetree_conformance import strategies
 
 Array = np.ndarray[Any, Any]
@@ -177,6 +179,7 @@ def texts(error: pytest.ExceptionInfo[RestoreError]) -> list[str]:
     return str(error.value).splitlines()
 
 
+WIDER = "(at /a): build it with a wider dtype"
 BUILD = "build the object as the saved one was, or adapt the state with rename= or migrate="
 LEAVE = "leave it out with migrate=, or pass strict=False to ignore it"
 ADD = "add it with migrate=, or pass strict=False to keep yours"
@@ -295,16 +298,15 @@ def test_cast_is_the_only_way_to_another_dtype(source: str, target: str) -> None
 @pytest.mark.parametrize(
     ("value", "target", "text"),
     [
-        (
-            np.array([1 << 40]),
-            "i4",
-            "expected values that int32 holds, got larger ones (at /a): build it with a wider dtype",
-        ),
-        (
-            np.array([1e300]),
-            "f4",
-            "expected values that float32 holds, got larger ones (at /a): build it with a wider dtype",
-        ),
+        (np.array([1 << 40]), "i4", f"expected values that int32 holds, got 1099511627776 {WIDER}"),
+        (np.array([1 << 24 | 1]), "f4", f"expected values that float32 holds, got 16777217 {WIDER}"),
+        (np.array([2**64 - 1], "u8"), "i8", f"expected values that int64 holds, got 18446744073709551615 {WIDER}"),
+        (np.array([200], "u1"), "i1", f"expected values that int8 holds, got 200 {WIDER}"),
+        (np.array([1e300]), "f4", f"expected values that float32 holds, got 1e+300 {WIDER}"),
+        (np.array([7.0]), "float4_e2m1fn", f"expected values that float4_e2m1fn holds, got 7.0 {WIDER}"),
+        (np.array([np.nan]), "float4_e2m1fn", f"expected values that float4_e2m1fn holds, got nan {WIDER}"),
+        (np.array([np.inf]), "float8_e4m3fn", f"expected values that float8_e4m3fn holds, got inf {WIDER}"),
+        (np.array([0.0]), "float8_e8m0fnu", f"expected values that float8_e8m0fnu holds, got 0.0 {WIDER}"),
         (np.array([1j]), "f8", f"expected float64, got complex128 (at /a): {BUILD}"),
         (np.array([1.5]), "i8", f"expected int64, got float64 (at /a): {BUILD}"),
         (np.array([-1]), "u8", f"expected uint64, got int64 (at /a): {BUILD}"),
@@ -312,7 +314,7 @@ def test_cast_is_the_only_way_to_another_dtype(source: str, target: str) -> None
 )
 def test_a_cast_that_loses_a_value_is_refused(value: Array, target: str, text: str) -> None:
     with pytest.raises(RestoreError) as refused:
-        restore({"a": np.zeros(1, target)}, {"a": value}, cast=True)
+        restore({"a": np.ones(1, BY_NAME[target].numpy if target in BY_NAME else target)}, {"a": value}, cast=True)
 
     assert texts(refused) == [text]
 
@@ -371,7 +373,10 @@ def test_fields_of_records_and_positions_of_tuples_are_renamed_too() -> None:
             "expected a path of the tree, got '/x', which fits nothing (in rename /x): "
             "statetree inspect shows all paths",
         ),
-        ({"/a": "/b"}, "expected a path where nothing is, got '/b' (in rename /b): rename what is there first"),
+        (
+            {"/a": "/b"},
+            "expected a path where nothing is, got '/b' (in rename /b): move that away first, through a third name",
+        ),
         (
             {"/a": "/*/b"},
             "expected as many * in the old path as in the new, got '/*/b' (in rename /a): name the keys",
@@ -508,3 +513,163 @@ def test_restoring_twice_is_restoring_once() -> None:
     twice = restore(model, tree)
 
     assert difference(state(once), state(twice)) is None
+
+
+# What shares memory
+
+
+def test_arrays_are_filled_from_what_they_held_before() -> None:
+    x, y = np.arange(3.0), np.arange(3.0) + 10
+    model = {"a": x, "b": y}
+
+    restore(model, {"a": y, "b": x})
+
+    assert (x.tolist(), y.tolist()) == ([10, 11, 12], [0, 1, 2])
+
+
+def test_arrays_that_share_memory_must_agree() -> None:
+    x = np.zeros(4)
+    model = {"a": x, "b": x[1:3]}
+
+    with pytest.raises(RestoreError) as refused:
+        restore(model, {"a": np.arange(4.0), "b": np.full(2, 9.0)})
+
+    assert texts(refused) == [
+        "expected a value that agrees with /a, which shares memory with it here, got another value (at /b): tie them "
+        "in the model that was saved, or give them memory of their own here"
+    ]
+    assert x.tolist() == [0, 0, 0, 0]
+    restore(model, {"a": np.arange(4.0), "b": np.array([1.0, 2.0])})
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+def test_without_strict_the_first_of_those_that_share_memory_is_filled() -> None:
+    x = np.zeros(4)
+
+    _, problems = restore({"a": x, "b": x[1:3]}, {"a": np.arange(4.0), "b": np.full(2, 9.0)}, strict=False)
+
+    assert [problem.path for problem in problems] == [("b",)]
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+def test_columns_of_one_array_share_no_elements() -> None:
+    x = np.zeros((3, 2))
+
+    restore({"a": x[:, 0], "b": x[:, 1]}, {"a": np.arange(3.0), "b": np.ones(3)})
+
+    assert x.tolist() == [[0, 1], [1, 1], [2, 1]]
+
+
+# What fails in the middle
+
+
+class Picky(dict[str, Any]):
+    def __setitem__(self, key: str, value: Any) -> None:
+        if value == 5:
+            raise ValueError("no five here")
+        super().__setitem__(key, value)
+
+
+def test_a_container_that_refuses_leaves_everything_as_it_was() -> None:
+    model = {"w": np.zeros(2), "n": 1, "l": [1, 2], "picky": Picky(a=1)}
+
+    with pytest.raises(ValueError, match="no five here"):
+        restore(model, {"w": np.ones(2), "n": 2, "l": [3, 4], "picky": {"a": 5}})
+
+    assert difference(state(model), {"w": np.zeros(2), "n": 1, "l": [1, 2], "picky": {"a": 1}}) is None
+
+
+class Refusing:
+    def __statetree__(self) -> Any:
+        return {"a": 1}
+
+    def __load_statetree__(self, tree: Any) -> None:
+        raise ValueError("never")
+
+
+def test_an_object_that_refuses_its_old_state_too_does_not_keep_others_from_theirs() -> None:
+    model = {"first": np.random.default_rng(1), "refusing": Refusing(), "n": 1, "random": np.random.RandomState(1)}
+    before = state(model)
+    other = {"first": np.random.default_rng(2), "refusing": Refusing(), "n": 2, "random": np.random.RandomState(2)}
+
+    with pytest.raises(ValueError, match="never") as refused:
+        restore(model, state(other))
+
+    assert difference(state(model), before) is None
+    assert refused.value.__notes__ == [
+        "while restoring /refusing",
+        "putting back what was there failed too: ValueError('never')",
+    ]
+
+
+# Histories and counters
+
+
+@pytest.mark.parametrize("here", [[], [0.5], [0.5] * 9, [{"epoch": 1, "loss": None}]])
+def test_a_list_of_numbers_and_texts_takes_the_length_of_the_saved_one(here: list[Any]) -> None:
+    saved = [{"epoch": 1, "loss": 0.25}, ("a", None)]
+    model = {"history": here, "recent": deque([1.0], maxlen=4), "counts": Counter[str]()}
+
+    back = restore(model, {"history": saved, "recent": [1.0, 2.0], "counts": {"a": 1}})
+
+    assert back["history"] is here
+    assert (here, model["recent"], model["counts"]) == (saved, deque([1.0, 2.0]), Counter("a"))
+    assert here[0] is not saved[0]
+
+
+def test_a_list_of_arrays_has_the_length_that_it_has() -> None:
+    with pytest.raises(RestoreError) as refused:
+        restore({"layers": []}, {"layers": [np.ones(1)]})
+
+    assert texts(refused) == [
+        "expected nothing, got an array of float64 (1,) (at /layers/#0): leave it out with migrate=, or pass "
+        "strict=False to ignore it"
+    ]
+
+
+def test_a_number_of_python_and_the_same_kind_of_numpy_stand_for_each_other() -> None:
+    model = {"best": float("inf"), "n": np.int64(1), "none": None, "was": 0.5}
+
+    restore(model, {"best": np.float64(0.5), "n": 3, "none": np.float32(1), "was": None})
+
+    assert difference(model, {"best": np.float64(0.5), "n": 3, "none": np.float32(1), "was": None}) is None
+
+
+def test_a_random_state_that_is_a_tree_takes_another_one() -> None:
+    saved = {"rng": state(Random(1))}
+    generator = Random(2)
+    generator.gauss(0, 1)
+
+    assert restore({"rng": state(generator)}, saved)["rng"]["state"]["gauss"] is None
+    assert restore(saved, {"rng": state(generator)})["rng"]["state"]["gauss"] is not None
+
+
+# Texts
+
+
+def test_what_is_no_tree_is_told_at_once(tmp_path: Path) -> None:
+    statetree.save(tmp_path / "a.h5", {"n": 1})
+
+    with pytest.raises(RestoreError) as refused, statetree.open(tmp_path / "a.h5") as file:
+        restore({"n": 0}, file)
+    assert texts(refused) == [
+        "expected a state tree, got an object of type StateFile (at the root): pass statetree.load(path), or f.tree of "
+        "an open file"
+    ]
+    with pytest.raises(RestoreError, match="an object of type str"):
+        restore({"n": 0}, str(tmp_path / "a.h5"))
+
+
+def test_a_long_list_of_problems_is_cut_in_the_text_alone() -> None:
+    with pytest.raises(RestoreError) as refused:
+        restore({str(number): number for number in range(50)}, {})
+
+    assert str(refused.value).splitlines()[20:] == ["and 30 more, in the attribute problems"]
+    assert len(refused.value.problems) == 50
+
+
+def test_an_empty_random_state_is_refused() -> None:
+    with pytest.raises(RestoreError) as refused:
+        statetree.restore_rng({})
+
+    assert [problem.path for problem in refused.value.problems] == [("python",), ("numpy",)]

@@ -10,6 +10,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import attrs
@@ -336,3 +337,60 @@ def test_no_framework_is_imported_for_plain_objects() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("length", [256, 257, 258, 1000])
+def test_long_lists_rest_while_their_state_is_taken(length: int) -> None:
+    history = [0.5] * length
+
+    assert state({"list": history, "deque": deque(history)}) == {"list": history, "deque": history}
+
+
+class Rate(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Rate(1.5), "expected a value of a state tree, got a Rate (at /x): keep float(x)"),
+        (MappingProxyType({"a": 1}), "expected a value of a state tree, got a mappingproxy (at /x): keep dict(x)"),
+    ],
+    ids=["float", "mappingproxy"],
+)
+def test_subclasses_of_numbers_and_texts_are_not_lost_in_silence(value: Any, text: str) -> None:
+    with pytest.raises(WriteError) as refused:
+        state({"x": value})
+
+    assert str(refused.value) == text
+
+
+class Warmup:
+    def __init__(self) -> None:
+        self.step = 3
+
+    def __call__(self) -> float:
+        return self.step / 10
+
+
+@pytest.mark.parametrize("value", [Warmup(), (part for part in ())], ids=["callable", "generator"])
+def test_what_is_called_or_iterated_and_may_keep_state_is_left_out_with_a_warning(value: Any) -> None:
+    with pytest.warns(UserWarning, match=r"is taken for no state and left out \(at /x\)"):
+        assert state({"x": value}) == {"x": ()}
+
+
+def test_a_simple_namespace_is_a_record() -> None:
+    value = SimpleNamespace(epoch=9, weight=np.ones(2))
+
+    tree = state({"n": value})
+
+    assert difference(tree, {"n": Record({"epoch": 9, "weight": np.ones(2)}, label="SimpleNamespace")}) is None
+
+
+def test_an_array_of_an_open_file_is_read(tmp_path: Path) -> None:
+    statetree.save(tmp_path / "a.h5", {"w": np.ones(2)})
+
+    with statetree.open(tmp_path / "a.h5") as file:
+        tree = state({"w": file["w"]})
+
+    assert difference(tree, {"w": np.ones(2)}) is None

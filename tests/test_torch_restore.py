@@ -21,8 +21,11 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import statetree
 from statetree import Record, RestoreError, difference, restore, restore_rng, rng_state, state
 
-HOW = "save statetree.state({'model': model, 'optimizer': optimizer}), and restore both together"
-SAME = "build it from the same parameters in the same groups"
+HOW = (
+    "save statetree.state({'model': model, 'optimizer': optimizer}), and restore both together; a loose parameter gets "
+    "a name in an nn.ParameterDict"
+)
+SAME = "build it from the same parameters in the same groups, or give those of the model their new names with rename="
 BUILD = "build the object as the saved one was, or adapt the state with rename= or migrate="
 ADD = "add it with migrate=, or pass strict=False to keep yours"
 LEAVE = "leave it out with migrate=, or pass strict=False to ignore it"
@@ -1112,3 +1115,135 @@ def test_a_loader_is_touched_only_when_nothing_else_can_fail() -> None:
 
     assert difference(state(new), before) is None
     assert len(rest(batches)) == 6
+
+
+# Names that change, and models beside each other
+
+
+class Named(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        setattr(self, name, nn.Linear(2, 3))
+        self.out = nn.Linear(3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(next(self.children())(x))  # type: ignore[no-any-return]
+
+
+def named_run(name: str, key: str = "m") -> dict[str, Any]:
+    torch.manual_seed(len(name))
+    model = Named(name)
+    optimizer = optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return {key: model, "o": optimizer}
+
+
+@pytest.mark.parametrize(
+    ("key", "rename"),
+    [
+        ("m", {"/m/attn": "/m/att"}),
+        ("m", {"/m/attn/*": "/m/att/*"}),
+        ("m", {"/m/attn/weight": "/m/att/weight", "/m/attn/bias": "/m/att/bias"}),
+        ("net", {"/m": "/net", "/net/attn": "/net/att"}),
+    ],
+)
+def test_the_state_of_an_optimiser_follows_the_new_names_of_parameters(key: str, rename: dict[str, str]) -> None:
+    old, new = named_run("attn"), named_run("att", key)
+    saved = state(old)
+
+    restore(new, saved, rename=rename)
+
+    here = state(new)
+    assert difference(here[key]["att"], saved["m"]["attn"]) is None
+    assert difference(here["o"]["state"]["att.weight"], saved["o"]["state"]["attn.weight"]) is None
+
+
+def test_one_of_two_models_is_renamed_under_an_optimiser_of_both() -> None:
+    def built(key: str) -> dict[str, Any]:
+        models = {key: Named("a"), "d": Named("a")}
+        return {**models, "o": optim.Adam([p for model in models.values() for p in model.parameters()])}
+
+    new = built("gen")
+    restore(new, state(built("g")), rename={"/g": "/gen"})
+
+    assert state(new)["o"]["groups"][0]["params"][0] == "/gen/a/weight"
+
+
+def test_the_moments_of_one_model_never_go_to_another() -> None:
+    def built(trained: str) -> dict[str, Any]:
+        models = {"A": Named("a"), "B": Named("a")}
+        return {**models, "o": optim.Adam(models[trained].parameters())}
+
+    text = refusal(built("B"), state(built("A")))
+
+    assert (
+        text.splitlines()[0]
+        == f"expected a parameter of this optimiser, got '/A/a/weight' (at /o/groups/#0/params): {SAME}"
+    )
+
+
+def test_a_state_that_was_saved_beside_further_models_is_restored_without_them() -> None:
+    run = named_run("a")
+    saved = state({**run, "teacher": Named("a")})
+    del saved["teacher"]
+
+    new = named_run("a")
+    restore(new, saved)
+
+    assert difference(state(new), state(run)) is None
+
+
+def test_an_optimiser_of_hundreds_of_parameters_has_a_state() -> None:
+    model = nn.ModuleList(nn.Linear(1, 1) for _ in range(200))
+
+    assert len(state({"m": model, "o": optim.SGD(model.parameters())})["o"]["groups"][0]["params"]) == 400
+
+
+def test_names_of_a_compiled_model_are_those_of_the_model() -> None:
+    model = nn.Linear(1, 1)
+
+    tree = state(optim.SGD(torch.compile(model).named_parameters()))
+
+    assert tree["groups"][0]["params"] == ["weight", "bias"]
+
+
+def test_schedulers_inside_of_a_scheduler_are_of_the_same_kind() -> None:
+    def built(second: Callable[[Any], Any], *more: Callable[[Any], Any]) -> Any:
+        optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+        inner = [lr_scheduler.LinearLR(optimizer), second(optimizer), *(one(optimizer) for one in more)]
+        return {"s": lr_scheduler.SequentialLR(optimizer, inner, list(range(3, 2 + len(inner))))}
+
+    def falling(optimizer: Any) -> Any:
+        return lr_scheduler.ExponentialLR(optimizer, 0.9)
+
+    def cosine(optimizer: Any) -> Any:
+        return lr_scheduler.CosineAnnealingLR(optimizer, 5)
+
+    saved = state(built(falling))
+    restore(built(falling), saved)
+
+    assert "(at /s/_schedulers/#1/T_max)" in refusal(built(cosine), saved)
+    assert "expected a list of 3, got a list of 2 (at /s/_schedulers)" in refusal(built(falling, falling), saved)
+
+
+def test_tied_memory_is_no_place_for_two_values() -> None:
+    untied = nn.ModuleList([nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False)])
+    tied = nn.ModuleList([nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False)])
+    tied[1].weight = nn.Parameter(tied[0].weight.data.t())
+    before = state(tied)
+
+    assert "which shares memory with it here" in refusal(tied, state(untied))
+    assert difference(state(tied), before) is None
+    restore(tied, before)
+
+
+def test_two_models_change_their_weights() -> None:
+    first, second = net(seed=1), net(seed=2)
+    alive = {"a": dict(first.state_dict()), "b": dict(second.state_dict())}
+    before = state({"a": second, "b": first})
+    arrays = {key: {name: tensor.numpy() for name, tensor in part.items()} for key, part in alive.items()}
+
+    restore(alive, {"a": arrays["b"], "b": arrays["a"]})
+
+    assert difference(state({"a": first, "b": second}), before) is None

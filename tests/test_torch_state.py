@@ -661,7 +661,7 @@ def test_with_several_models_names_are_paths_in_the_tree() -> None:
     tree = state({**gan, "both": both, "one": one})
 
     assert tree["both"]["groups"][0]["params"] == ["/a~1b/weight", "/nets/#0/0/weight", "/nets/#0/0/bias"]
-    assert tree["one"]["groups"][0]["params"] == ["0.weight", "0.bias"]
+    assert tree["one"]["groups"][0]["params"] == ["/nets/#0/0/weight", "/nets/#0/0/bias"]
 
 
 def test_names_that_the_optimiser_knows_serve_without_a_model() -> None:
@@ -705,7 +705,8 @@ def test_parameters_of_a_model_elsewhere_are_refused() -> None:
 
     text = (
         "expected an optimiser of parameters of the modules beside it, got 2 of 4 parameters that are in none of them "
-        "(at /optimizer): give state() all modules that the optimiser trains, {'model': model, 'optimizer': optimizer}"
+        "(at /optimizer): give state() all modules that the optimiser trains, {'model': model, 'optimizer': optimizer};"
+        " a loose parameter gets a name in an nn.ParameterDict"
     )
     assert refusal({"model": model, "optimizer": optimizer}) == text
 

@@ -57,16 +57,23 @@ class Problem:
         return _BY_CODE.get(self.code, _EXCEPTIONS[self.error_class])([self])
 
 
+_TOLD = 20
+"""Problems that the text of an error tells."""
+
+
 class StateTreeError(Exception):
     """Base of every error of statetree."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         """All that was found, most telling first."""
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        lines = [str(problem) for problem in self.problems[:_TOLD]]
+        if len(self.problems) > _TOLD:
+            lines.append(f"and {len(self.problems) - _TOLD} more, in the attribute problems")
+        return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)

@@ -15,8 +15,11 @@ import numpy as np
 
 from statetree.compare import kind_of
 from statetree.encode import tie_key
-from statetree.errors import Problem, RestoreError, shown
+from statetree.errors import Problem, RestoreError, raise_problem, shown
+from statetree.frameworks import find_framework
+from statetree.frameworks.parts import NOTHING, Context
 from statetree.path import Path, path_text
+from statetree.restoring.conversion import wide
 from statetree.tree import Record, Symbol, namedtuple_fields
 
 __all__ = ["loadmodel", "state"]
@@ -32,22 +35,41 @@ def state(model: Any) -> Any:
 
     >>> state({"weight": np.zeros(2), "act": len, "layers": (abs, 0.5)})
     {'weight': array([0., 0.]), 'act': (), 'layers': ((), 0.5)}
+
+    Raises:
+        WriteError: a part of a framework such as PyTorch, whose state Flux's rules do not see.
     """
+    return _state(model, ())
+
+
+def _state(model: Any, path: Path) -> Any:
     match _children(model):
         case None:
-            return _leaf_state(model)
+            return _leaf_state(model, path)
         case "dict", children:
-            return {key: state(part) for key, part in children}
+            return {key: _state(part, (*path, key)) for key, part in children}
         case "list", children:
-            return [state(part) for _, part in children]
+            return [_state(part, (*path, key)) for key, part in children]
         case "tuple", children:
-            return tuple(state(part) for _, part in children)
+            return tuple(_state(part, (*path, key)) for key, part in children)
         case _, children:
             # A struct without fields is a leaf of no state.
-            return Record([(name, state(part)) for name, part in children]) if children else ()
+            return Record([(name, _state(part, (*path, name))) for name, part in children]) if children else ()
 
 
-def _leaf_state(value: Any) -> Any:
+def _stranger(value: Any, path: Path) -> Problem | None:
+    """Return what is wrong with a part whose state only `statetree.state` sees, None if it is none."""
+    find = find_framework(type(value))
+    if find is None or find(value, Context(value, path=list(path))) is NOTHING:
+        return None
+    expected = "a dataclass, a named tuple, a container or an array"
+    found = f"an object of type {shown(f'{type(value).__module__}.{type(value).__qualname__}')}"
+    return Problem("STATE_TYPE", expected, found, path=path, remedy="use statetree.state and statetree.restore")
+
+
+def _leaf_state(value: Any, path: Path) -> Any:
+    if (problem := _stranger(value, path)) is not None:
+        raise_problem(problem)
     if isinstance(value, range):
         return np.arange(value.start, value.stop, value.step)
     if isinstance(value, np.ndarray) and value.dtype.kind in "OUST":
@@ -120,6 +142,7 @@ class _Loading:
     def walk(self, dst: Any, src: Any, path: Path) -> None:
         here = _children(dst)
         if here is None:
+            self.problems += filter(None, [_stranger(dst, path)])
             return  # Flux takes an array at the top for a leaf too, and loads nothing into it.
         ours, theirs = self.named(dst), self.named(src)
         if ours.keys() != theirs.keys():
@@ -141,7 +164,9 @@ class _Loading:
         }
 
     def leaf(self, dst: Any, src: Any, path: Path) -> None:
-        if isinstance(dst, np.ndarray):
+        if (problem := _stranger(dst, path)) is not None:
+            self.problems.append(problem)
+        elif isinstance(dst, np.ndarray):
             self.array(dst, src, path)
         elif isinstance(src, np.ndarray) and dst is not False:
             expected = "zeros or False" if dst is True else f"no array, as in {_what(dst)}"
@@ -179,8 +204,7 @@ def _converted(array: Array, dtype: "np.dtype[Any]") -> Array | None:
         array = array.real
     with np.errstate(all="ignore"):
         new = array.astype(dtype)
-    exact = dtype.kind in "iub" and array.dtype.kind != "b"
-    return None if exact and not np.array_equal(new.astype(array.dtype), array) else new
+    return None if dtype.kind in "iub" and not np.array_equal(wide(new), wide(array)) else new
 
 
 def _names(named: dict[Any, Any]) -> str:

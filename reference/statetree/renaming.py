@@ -1,6 +1,6 @@
 """Renaming: nodes of a tree move to other paths, for classes that have changed. Source: docs/restore.md."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from statetree.errors import Problem, RestoreError
@@ -14,6 +14,8 @@ _ANY = object()
 
 def renamed(tree: Any, rename: Mapping[str, str]) -> Any:
     """Return `tree` with nodes moved; containers on the way are new, arrays are not copied.
+
+    The names that optimisers have for their parameters follow.
 
     >>> renamed({"enc": {"w": 1}, "b": 2}, {"/enc/w": "/encoder/weight"})
     {'b': 2, 'encoder': {'weight': 1}}
@@ -32,6 +34,9 @@ def renamed(tree: Any, rename: Mapping[str, str]) -> Any:
         moves = list(_matches(tree, pattern, ()))
         if not moves:
             _fail(old, "a path of the tree", f"{old!r}, which fits nothing", "statetree inspect shows all paths")
+        optimizers = [(place, _module_of(tree, names)) for place, names in _optimizers(tree, ())]
+        for place, module in optimizers:
+            tree = _replaced(tree, place, _renamed_names(_at(tree, place), module, moves, target))
         taken = [(path, keys, _at(tree, path)) for path, keys in moves]
         for path, _, _ in reversed(taken):
             tree = _without(tree, path)
@@ -68,6 +73,74 @@ def _matches(node: Any, pattern: Path, path: Path) -> Any:
         if pattern[0] is _ANY or (type(key) is type(pattern[0]) and key == pattern[0]):
             for found, keys in _matches(part, pattern[1:], (*path, key)):
                 yield found, ((key, *keys) if pattern[0] is _ANY else keys)
+
+
+# Names of parameters in the states of optimisers
+
+
+def _optimizers(node: Any, path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield (path, names of its parameters) of the states of optimisers whose parameters have names."""
+    if isinstance(node, Record) and node.label == "torch.Optimizer":
+        groups = node["groups"] if "groups" in node.names else ()
+        names = [name for group in groups if type(group) is dict for name in group.get("params", ())]
+        if names and all(type(name) is str for name in names):
+            yield path, names
+        return
+    for key, part in _items(node):
+        yield from _optimizers(part, (*path, key))
+
+
+def _module_of(tree: Any, names: list[str]) -> Path | None:
+    """Return the path of the one module that has parameters of these names, None if there is none or several."""
+    found = [()] if names[0].startswith("/") else list(_holders(tree, (), names))
+    return found[0] if len(found) == 1 else None
+
+
+def _holders(node: Any, path: Path, names: list[str]) -> Iterator[Path]:
+    if type(node) is dict and all(_has(node, name.split(".")) for name in names):
+        yield path
+    for key, part in _items(node):
+        yield from _holders(part, (*path, key), names)
+
+
+def _has(node: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if type(node) is not dict or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
+def _renamed_names(optimizer: Record, module: Path | None, moves: Sequence[tuple[Path, Path]], target: Path) -> Record:
+    """Return the state of an optimiser with the names that its parameters have when the nodes of `moves` have gone."""
+    if module is None:
+        return optimizer
+
+    def moved(path: Path) -> Path:
+        for old, keys in moves:
+            if path[: len(old)] == old:
+                return (*_filled(target, keys), *path[len(old) :])
+        return path
+
+    def new(name: Any) -> Any:
+        if type(name) is not str:
+            return name
+        if name.startswith("/"):
+            return path_text(moved(parse_path(name)))
+        path, within = moved((*module, *name.split("."))), moved(module)
+        return ".".join(map(str, path[len(within) :])) if path[: len(within)] == within else name
+
+    state = {new(name): entry for name, entry in optimizer["state"].items()}
+    groups = [{**group, "params": [new(name) for name in group["params"]]} for group in optimizer["groups"]]
+    renewed = {**dict(optimizer.items()), "state": state, "groups": groups}
+    return Record(renewed, label=optimizer.label)
+
+
+def _replaced(node: Any, path: Path, new: Any) -> Any:
+    if not path:
+        return new
+    items = [(key, _replaced(part, path[1:], new) if key == path[0] else part) for key, part in _items(node)]
+    return _rebuilt(node, items)
 
 
 def _filled(target: Path, keys: Path) -> Path:
@@ -109,7 +182,7 @@ def _with(node: Any, path: Path, value: Any, text: str) -> Any:
         return _with_position(node, path, value, text)
     if not rest:
         if key in known:
-            _fail(text, "a path where nothing is", f"{path_text(path)!r}", "rename what is there first")
+            _fail(text, "a path where nothing is", f"{path_text(path)!r}", "move that away first, through a third name")
         return _rebuilt(node, [*items, (key, value)])
     inner = _with(known.get(key, {}), tuple(rest), value, text)
     if key in known:

@@ -6,10 +6,13 @@ may fail and are then undone, then arrays, which cannot.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
+from os import PathLike
 from typing import Any
 
-from statetree.errors import RestoreError
+from statetree.errors import Problem, RestoreError, shown
+from statetree.lazy import StateFile
 from statetree.renaming import renamed
 from statetree.restoring.nodes import children
 from statetree.restoring.planning import Plan
@@ -52,10 +55,15 @@ def restore(
     Raises:
         RestoreError: all that does not fit, each with its path; nothing of `dst` was changed.
     """
+    if isinstance(tree, PathLike | StateFile) or (isinstance(tree, str) and not isinstance(dst, str)):
+        found = f"an object of type {type(tree).__name__}"
+        remedy = "pass statetree.load(path), or f.tree of an open file"
+        raise RestoreError([Problem("STATE_KIND", "a state tree", found, path=(), remedy=remedy)])
     tree = migrate(tree) if migrate is not None else tree
     tree = renamed(tree, rename) if rename else tree
     plan = Plan(dst, cast=cast, by_position=by_position)
     thunk = plan.node(dst, tree, ())
+    plan.settle()
     if plan.problems and strict:
         raise RestoreError(plan.problems)
     value = _apply(plan, thunk)
@@ -72,7 +80,7 @@ def restore_rng(tree: Any, *, strict: bool = True) -> None:
     Raises:
         RestoreError: it is no such state; no generator was changed.
     """
-    wanted = tree if isinstance(tree, dict) else {"python": (), "numpy": ()}
+    wanted = tree if isinstance(tree, dict) and (tree or not strict) else {"python": (), "numpy": ()}
     here = generators(torch_too="torch" in wanted, devices=len(children(wanted.get("torch")) or ()) > 1)
     restore({name: generator for name, generator in here.items() if name in wanted}, tree, strict=strict)
 
@@ -81,16 +89,24 @@ def _apply(plan: Plan, thunk: Thunk) -> Any:
     """Put everything in its place and return the new root."""
     for new in plan.news.values():
         new.prepare()
-    before = [(value, state(value)) for value in plan.inside]
+    before = [partial(restore, value, state(value), by_position=True) for value in plan.inside]
     done: list[Call] = []
     try:
         for call in chain(plan.calls, plan.last):
             done.append(call)
             call.run()
-    except BaseException:
-        for call in reversed(done):
-            call.undo()
-        for value, tree in before:
-            restore(value, tree, by_position=True)
+        for new in plan.news.values():
+            new.later = True
+        value = thunk()
+    except BaseException as error:
+        undoing: chain[Callable[[], Any]] = chain(reversed(plan.built), (call.undo for call in reversed(done)), before)
+        for undo in undoing:
+            try:
+                undo()
+            except Exception as other:
+                error.add_note(f"putting back what was there failed too: {shown(repr(other), 200)}")
         raise
-    return thunk()
+    for new in plan.news.values():
+        if new.noted:
+            new.write()
+    return value

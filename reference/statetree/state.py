@@ -151,7 +151,12 @@ class _Walk:
 def _rests(before: Sequence[tuple[Any, Any]], now: Any) -> bool:
     """Whether a container still has the parts that it had."""
     same = zip(before, now.items, strict=False)
-    return len(before) == len(now.items) and all(a is c and b is d for (a, b), (c, d) in same)
+    return len(before) == len(now.items) and all(_is_one(a, c) and b is d for (a, b), (c, d) in same)
+
+
+def _is_one(a: Any, b: Any) -> bool:
+    """Whether two keys are one object, or one position: those are counted anew each time."""
+    return a is b or (type(a) is int and type(b) is int and a == b)
 
 
 def _is_key(key: Any) -> bool:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from statetree.frameworks import _adapters, _numpy, _python
 from statetree.frameworks.parts import Context, Found, Leaf, Parts, Slot, Special
 
-__all__ = ["look"]
+__all__ = ["find_framework", "look"]
 
 Finder = Callable[[Any, Context], Found]
 _FOUND = frozenset((Parts, Leaf, Slot, Special))
@@ -41,12 +41,13 @@ def _find(kind: type) -> Finder:
         _python.find_plain(kind)
         or _numpy.find(kind)
         or _adapters.find(kind)
-        or _find_framework(kind)
+        or find_framework(kind)
         or _python.find_made(kind)
     )
 
 
-def _find_framework(kind: type) -> Finder | None:
+def find_framework(kind: type) -> Finder | None:
+    """Return how a framework that was imported takes objects of a class apart, None if none knows it."""
     found: Finder | None = None
     if "torch" in sys.modules:
         from statetree.frameworks import _torch

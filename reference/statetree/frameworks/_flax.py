@@ -57,14 +57,14 @@ def _object(value: Any, context: Context) -> Parts:
     if isinstance(value, nnx.List) and all(map(str.isdecimal, data)):
         return _list(value, frozenset(position for position in range(len(value)) if str(position) not in data))
     items = list(data.items())
-    build = _setter(value, items, lambda name, part: setattr(value, name, part))
-    return Parts("dict", items, build, in_place=True, numbers=in_place_of_number)
+    build, back = _setter(value, items, lambda name, part: setattr(value, name, part))
+    return Parts("dict", items, build, in_place=True, back=back, numbers=in_place_of_number)
 
 
 def _list(value: Any, static: frozenset[int]) -> Parts:
     items = list(enumerate(value))
-    build = _setter(value, items, value.__setitem__)
-    return Parts("list", items, build, in_place=True, static=static, numbers=in_place_of_number)
+    build, back = _setter(value, items, value.__setitem__)
+    return Parts("list", items, build, in_place=True, back=back, static=static, numbers=in_place_of_number)
 
 
 def _data(value: Any) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def _leaves(value: Any) -> list[Any]:
 
 def _setter(
     value: Any, items: Sequence[tuple[Any, Any]], put: Callable[[Any, Any], None]
-) -> Callable[[Sequence[Any]], Any]:
-    """Return the function that puts new parts into `value` and returns it."""
+) -> tuple[Callable[[Sequence[Any]], Any], Callable[[], None]]:
+    """Return the function that puts new parts into `value` and returns it, and the one that puts the old ones back."""
 
     def build(new: Sequence[Any]) -> Any:
         for (key, old), part in zip(items, new, strict=True):
@@ -92,18 +92,22 @@ def _setter(
                 put(key, part)
         return value
 
-    return build
+    def back() -> None:
+        for key, old in items:
+            put(key, old)
+
+    return build, back
 
 
 def _state(state: Any, context: Context) -> Parts:
     """Take a State apart, whose parts are dicts, variables or arrays by name or position."""
     items = list(state.raw_mapping.items())
-    build = _setter(state, items, state.__setitem__)
+    build, back = _setter(state, items, state.__setitem__)
 
     def anew(new: Sequence[Any]) -> Any:
         return type(state)(zip(state, new, strict=True))
 
-    return Parts("dict", items, build, in_place=True, anew=anew, numbers=in_place_of_number)
+    return Parts("dict", items, build, in_place=True, anew=anew, back=back, numbers=in_place_of_number)
 
 
 def _flat_state(state: Any, context: Context) -> Parts:

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from statetree.dtype import BY_NAME, dtype_name
 from statetree.encode import tie_key
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Found, Leaf, Parts, Slot, refuse
+from statetree.lazy import LazyArray
 from statetree.tree import Record
 
 __all__ = ["find"]
@@ -22,6 +24,8 @@ def find(kind: type) -> Callable[[Any, Context], Found] | None:
     """Return how objects of NumPy and of the module `random` are taken apart, None for others."""
     if kind is np.ndarray or kind is np.memmap:
         return _array
+    if kind is LazyArray:
+        return lambda value, context: Leaf(value.dtype.name, value.shape, value.read, np.array, id(value))
     if kind in _SCALARS:
         return lambda value, context: PLAIN
     mro = kind.__mro__
@@ -54,7 +58,9 @@ def _array(array: "np.ndarray[Any, Any]", context: Context) -> Found:
         array[...] = new
         return array
 
-    return Leaf(dtype, array.shape, lambda: np.array(array, order="C", subok=False), write, tie_key(array), holds=True)
+    memory = ("cpu", *byte_bounds(array)) if array.flags.writeable else None
+    read = partial(np.array, array, order="C", subok=False)
+    return Leaf(dtype, array.shape, read, write, tie_key(array), holds=True, memory=memory)
 
 
 def _bits(generator: Any, label: str, value: Any) -> Parts:

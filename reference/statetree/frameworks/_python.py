@@ -4,11 +4,13 @@ import copy
 import dataclasses
 import datetime
 import decimal
+import enum
 import fractions
 import types
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import getattr_static
 from typing import Any, Literal
 
@@ -20,10 +22,9 @@ from statetree.tree import Record, Symbol, namedtuple_fields
 __all__ = ["fields_parts", "find_made", "find_plain"]
 
 _PLAIN = {type(None), bool, int, float, complex, str, bytes, Symbol}
-_CODE = (
-    *(type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CodeType),
-    *(types.GeneratorType, types.CoroutineType, types.MappingProxyType, types.SimpleNamespace),
-)
+_CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CodeType)
+_QUIET = (*_CODE, type(None), bool, str)
+"""What an activation, a loss or a schedule may keep without anybody asking whether it is state."""
 _LOST: tuple[tuple[type, str], ...] = (
     (set, "keep sorted(x), a list"),
     (frozenset, "keep sorted(x), a list"),
@@ -35,6 +36,8 @@ _LOST: tuple[tuple[type, str], ...] = (
     (datetime.timedelta, "keep x.total_seconds(), a float"),
     (decimal.Decimal, "keep str(x)"),
     (fractions.Fraction, "keep (x.numerator, x.denominator)"),
+    (types.MappingProxyType, "keep dict(x)"),
+    *((kind, f"keep {kind.__name__}(x)") for kind in (int, float, complex, str, bytes)),
 )
 """Values whose loss would be noticed late: what to keep in place of them."""
 
@@ -57,15 +60,18 @@ def find_made(kind: type) -> Callable[[Any, Context], Found]:
         return _dataclass
     if isinstance(vars(kind).get("__attrs_attrs__"), tuple):
         return _attrs
+    if types.SimpleNamespace in kind.__mro__:
+        return lambda value, context: fields_parts(value, list(_field(value, "__dict__")), frozen=False)
+    if enum.Enum in kind.__mro__:
+        return lambda value, context: NOTHING  # the name of a setting
     lost = next((remedy for base, remedy in _LOST if base in kind.__mro__), None)
     if lost is not None:
-        return lambda value, context: refuse(context, "a value of a state tree", f"a {kind.__name__}", lost)
-    if not _PLAIN.isdisjoint(kind.__mro__):
-        return lambda value, context: NOTHING  # members of enumerations above all: names of settings
-    return lambda value, context: NOTHING if kind in _CODE else _unknown(kind, context)
+        return lambda value, context: refuse(context, "a value of a state tree", f"a {shown(kind.__name__)}", lost)
+    return lambda value, context: NOTHING if kind in _CODE else _unknown(value, context)
 
 
-def _unknown(kind: type, context: Context) -> Found:
+def _unknown(value: Any, context: Context) -> Found:
+    kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
     if not context.path:
         refuse(
@@ -74,7 +80,7 @@ def _unknown(kind: type, context: Context) -> Found:
             f"an object of type {shown(name)}",
             "give its class __statetree__ and __load_statetree__, or write an adapter (docs/restore.md)",
         )
-    if not callable_kind(kind):
+    if not _is_called(kind) or _keeps_values(value):
         warnings.warn(
             f"an object of type {shown(name)} is taken for no state and left out "
             f"(at {shown(path_text(tuple(context.path)), 200)}): if it has any, give its class __statetree__ and "
@@ -84,24 +90,41 @@ def _unknown(kind: type, context: Context) -> Found:
     return NOTHING
 
 
-def callable_kind(kind: type) -> bool:
+def _keeps_values(value: Any) -> bool:
+    """Whether an object that is called has attributes that may be state; one that stands for a function has none."""
+    attributes = _field(value, "__dict__")
+    if type(attributes) is not dict or "__wrapped__" in attributes:
+        return False
+    return any(type(part) not in _QUIET for part in attributes.values())
+
+
+def _is_called(kind: type) -> bool:
     """Whether objects of a class are called: an activation, a loss, a schedule."""
     return any("__call__" in vars(base) for base in kind.__mro__)
 
 
 def _dict(value: dict[Any, Any], context: Context) -> Parts:
-    return _changed("dict", value, list(dict.items(value)))
+    return _changed("dict", value, list(dict.items(value)), None if value else value.update)
 
 
 def _list(value: list[Any], context: Context) -> Parts:
-    return _changed("list", value, list(enumerate(list.__iter__(value))))
+    return _changed("list", value, list(enumerate(list.__iter__(value))), partial(value.__setitem__, slice(None)))
 
 
 def _deque(value: deque[Any], context: Context) -> Parts:
-    return _changed("list", value, list(enumerate(value)))
+    def refill(new: Any) -> None:
+        value.clear()
+        value.extend(new)
+
+    return _changed("list", value, list(enumerate(value)), refill)
 
 
-def _changed(kind: Literal["dict", "list"], value: Any, items: Sequence[tuple[Any, Any]]) -> Parts:
+def _changed(
+    kind: Literal["dict", "list"],
+    value: Any,
+    items: Sequence[tuple[Any, Any]],
+    refill: Callable[[Any], None] | None,
+) -> Parts:
     """Return a container whose items are set in place."""
 
     def build(new: Sequence[Any], target: Any = value) -> Any:
@@ -110,7 +133,20 @@ def _changed(kind: Literal["dict", "list"], value: Any, items: Sequence[tuple[An
                 target[key] = part
         return target
 
-    return Parts(kind, items, build, in_place=True, anew=lambda new: build(new, copy.copy(value)))
+    def back() -> None:
+        if len(value) != len(items):
+            value.clear()
+            value.extend(old for _, old in items) if kind == "list" else value.update(items)
+        for key, old in items:
+            value[key] = old
+
+    def refilled(new: Any) -> Any:
+        if refill is not None:
+            refill(new)
+        return value
+
+    parts = Parts(kind, items, build, in_place=True, anew=lambda new: build(new, copy.copy(value)), back=back)
+    return parts if refill is None else dataclasses.replace(parts, refill=refilled)
 
 
 def _tuple(value: tuple[Any, ...], context: Context) -> Parts:
@@ -198,8 +234,12 @@ def fields_parts(
     def build(new: Sequence[Any]) -> Any:
         return anew(new) if frozen and not _same(items, new) else filled(value, new)
 
+    def back() -> None:
+        for name, old in items:
+            object.__setattr__(value, name, old)
+
     parts = Parts("record", items, build, label=type(value).__name__, in_place=not frozen, static=static)
-    return dataclasses.replace(parts, anew=anew) if splits else parts
+    return dataclasses.replace(parts, anew=anew if splits else None, back=None if frozen else back)
 
 
 def _field(value: Any, name: str) -> Any:

@@ -25,6 +25,7 @@ __all__ = ["LABEL", "optimizer_parts"]
 
 LABEL = "torch.Optimizer"
 Name = str | int
+Names = Sequence[Sequence[Name]]
 Thunk = Callable[[], Any]
 _LIKE_PARAMETER = frozenset(
     (
@@ -56,34 +57,45 @@ def optimizer_parts(optimizer: torch.optim.Optimizer, context: Context) -> Speci
             f"{shown(kind.__name__)} with a state_dict or hooks of its own",
             "keep what its state_dict() returns, or give its class __statetree__ and __load_statetree__",
         )
-    names = _names(optimizer, context)
-    return Special(partial(_record, optimizer, names, _own_state(optimizer, context)), partial(_plan, optimizer, names))
+    names, paths = _names(optimizer, context)
+    record = partial(_record, optimizer, names, _own_state(optimizer, context))
+    return Special(record, partial(_plan, optimizer, (names, paths)))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _names(optimizer: torch.optim.Optimizer, context: Context) -> list[list[Name]]:
-    """Return the names of the parameters of each group; positions, counted through, where no names are known."""
+def _names(optimizer: torch.optim.Optimizer, context: Context) -> tuple[Names, Names]:
+    """Return the names of the parameters of each group, and those that they have where there are several models.
+
+    Where no names are known these are positions, counted through.
+    """
     groups, parameters = optimizer.param_groups, _parameters(optimizer)
     known = names_of(context)
     found = [known[id(parameter)] for parameter in parameters if id(parameter) in known]
     flat: list[Name] = list(range(len(parameters)))
+    paths: list[Name] = []
     if found and len(found) < len(parameters):
         refuse(
             context,
             "an optimiser of parameters of the modules beside it",
             f"{len(parameters) - len(found)} of {len(parameters)} parameters that are in none of them",
-            "give state() all modules that the optimiser trains, {'model': model, 'optimizer': optimizer}",
+            "give state() all modules that the optimiser trains, {'model': model, 'optimizer': optimizer}; a loose "
+            "parameter gets a name in an nn.ParameterDict",
         )
     elif found:
         # Of several models the names may collide; then they are paths in the tree.
-        one = len({module for module, _ in found}) == 1
-        flat = [name if one else path_text((*module, *name.split("."))) for module, name in found]
+        one = len({module for module, _ in known.values()}) == 1
+        paths = [path_text((*module, *name.split("."))) for module, name in found]
+        flat = [name for _, name in found] if one else paths
     elif all("param_names" in group for group in groups):
-        given: list[Name] = [str(name) for group in groups for name in group["param_names"]]
+        given: list[Name] = [str(name).replace("_orig_mod.", "") for group in groups for name in group["param_names"]]
         flat = given if len(set(given)) == len(given) else flat
+    return _grouped(flat, groups), _grouped(paths or flat, groups)
+
+
+def _grouped(flat: list[Name], groups: list[dict[str, Any]]) -> Names:
     names = iter(flat)
     return [[next(names) for _ in group["params"]] for group in groups]
 
@@ -104,7 +116,7 @@ def _own_state(optimizer: torch.optim.Optimizer, context: Context) -> dict[Any, 
     return own
 
 
-def _record(optimizer: torch.optim.Optimizer, names: Sequence[Sequence[Name]], own: dict[Any, Any]) -> Record:
+def _record(optimizer: torch.optim.Optimizer, names: Names, own: dict[Any, Any]) -> Record:
     placed = list(zip(_parameters(optimizer), chain.from_iterable(names), strict=True))
     state: dict[Any, Any] = {name: optimizer.state[p] for p, name in placed if p in optimizer.state}
     # A tuple of one is never the name of a parameter.
@@ -128,16 +140,14 @@ class _Planned:
     """Parameters that have no state yet in what was saved."""
 
 
-def _plan(
-    optimizer: torch.optim.Optimizer, names: Sequence[Sequence[Name]], planner: Any, tree: Any, path: Path
-) -> Thunk:
+def _plan(optimizer: torch.optim.Optimizer, forms: tuple[Names, Names], planner: Any, tree: Any, path: Path) -> Thunk:
     algorithm = type(optimizer).__name__
     if not _is_state(tree):
         planner.problem("STATE_KIND", path, "the state of an optimiser", planner.what(tree), _HOW)
     elif tree["algorithm"] != algorithm:
         found = planner.what(tree["algorithm"])
         planner.problem("STATE_KIND", (*path, "algorithm"), algorithm, found, "build the same optimiser")
-    elif (matched := _matched(optimizer, names, planner, tree, path)) is not None:
+    elif (matched := _matched(optimizer, _form(forms, tree), planner, tree, path)) is not None:
         planned = _Planned()
         for number, (group, stored) in enumerate(zip(optimizer.param_groups, tree["groups"], strict=True)):
             _plan_group(group, stored, planner, (*path, "groups", number), planned)
@@ -146,7 +156,10 @@ def _plan(
     return lambda: optimizer
 
 
-_HOW = "save statetree.state({'model': model, 'optimizer': optimizer}), and restore both together"
+_HOW = (
+    "save statetree.state({'model': model, 'optimizer': optimizer}), and restore both together; a loose parameter gets "
+    "a name in an nn.ParameterDict"
+)
 
 
 def _is_state(tree: Any) -> bool:
@@ -162,8 +175,14 @@ def _is_state(tree: Any) -> bool:
     return all(type(name) in (str, int) for name in names) and len(set(names)) == len(names)
 
 
+def _form(forms: tuple[Names, Names], tree: Record) -> Names:
+    """Return the names of the parameters here in the form of those in the tree, which may have had further models."""
+    names, paths = forms
+    return paths if set(chain(*paths)) == {name for group in tree["groups"] for name in group["params"]} else names
+
+
 def _matched(
-    optimizer: torch.optim.Optimizer, names: Sequence[Sequence[Name]], planner: Any, tree: Record, path: Path
+    optimizer: torch.optim.Optimizer, names: Names, planner: Any, tree: Record, path: Path
 ) -> dict[Name, tuple[Any, dict[str, Any]]] | None:
     """Return stored name → (parameter, its group), None if they cannot be brought together."""
     groups, stored = optimizer.param_groups, [group["params"] for group in tree["groups"]]
@@ -192,7 +211,7 @@ def _matched(
     return out
 
 
-_SAME = "build it from the same parameters in the same groups"
+_SAME = "build it from the same parameters in the same groups, or give those of the model their new names with rename="
 _KEEP = "add it with migrate=, or pass strict=False to keep yours"
 
 

@@ -68,7 +68,7 @@ def tensor_leaf(tensor: torch.Tensor, context: Context) -> Leaf:
         return tensor
 
     closed = _EXPANDED if _overlaps(tensor) else None
-    return Leaf(name, shape, read, write, place(tensor), holds=True, closed=closed)
+    return Leaf(name, shape, read, write, place(tensor), holds=True, memory=_memory(tensor), closed=closed)
 
 
 def is_dense(value: Any) -> bool:
@@ -94,6 +94,11 @@ def place(tensor: torch.Tensor) -> Any:
     return at if tensor.numel() else id(tensor)
 
 
+def _memory(tensor: torch.Tensor) -> tuple[str, int, int]:
+    at = tensor.data_ptr()
+    return str(tensor.device), at, at + _spanned(tensor) * tensor.element_size()
+
+
 def watch(tensor: torch.Tensor, context: Context) -> None:
     """Have the walk look at the end whether a tensor was changed in place since now."""
     if not tensor.is_inference():
@@ -105,9 +110,14 @@ _EXPANDED = ("an expanded tensor, whose elements share memory", "build it with a
 
 
 def _overlaps(tensor: torch.Tensor) -> bool:
-    steps = [(extent, step) for extent, step in zip(tensor.shape, tensor.stride(), strict=True) if extent > 1]
-    spanned = 1 + sum((extent - 1) * step for extent, step in steps)
-    return tensor.numel() > spanned or (tensor.numel() > 0 and any(not step for _, step in steps))
+    steps = (step for extent, step in zip(tensor.shape, tensor.stride(), strict=True) if extent > 1)
+    return tensor.numel() > _spanned(tensor) or (tensor.numel() > 0 and any(not step for step in steps))
+
+
+def _spanned(tensor: torch.Tensor) -> int:
+    """Return the number of elements from the first to the last of a tensor in memory."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return 1 + sum((extent - 1) * step for extent, step in steps) if tensor.numel() else 0
 
 
 def _check(tensor: torch.Tensor, context: Context) -> None:

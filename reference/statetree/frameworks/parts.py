@@ -46,6 +46,10 @@ class Parts:
     """Whether `build` changes the object itself, so that others who hold it see the new parts."""
     anew: Callable[[Sequence[Any]], Any] | None = None
     """Return a new object with these parts, for one that stands at two places; None where it must stay one."""
+    back: Callable[[], Any] | None = None
+    """Put the parts of `items` back into an object that `build` has changed; None where it changes nothing."""
+    refill: Callable[[Any], Any] | None = None
+    """Put plain values in place of those that are there, however many, and return the object; None where none fit."""
     static: frozenset[Any] = frozenset()
     """Keys of parts that are settings of the code, and so left out."""
     fixed: frozenset[Any] = frozenset()
@@ -70,6 +74,8 @@ class Leaf:
     """Equal for two leaves that are one array."""
     holds: bool = False
     """Whether the object holds the array in place, so that what is tied in it must be given one value."""
+    memory: tuple[str, int, int] | None = None
+    """(device, first address, address behind the last) of an array that is written to in place; None for others."""
     number: type | None = None
     """Kind of Python's numbers that may stand in place of the array, None if none may."""
     reserved: Callable[[str], str | None] | None = None

@@ -14,6 +14,7 @@ from statetree.tree import Record, namedtuple_fields
 from statetree_spec import registry
 
 __all__ = [
+    "are_alike",
     "as_record",
     "children",
     "dtype_of",
@@ -21,12 +22,14 @@ __all__ = [
     "has",
     "is_array",
     "is_empty_tuple",
+    "is_simple",
     "is_value",
     "read",
     "typed",
     "what",
 ]
 
+_NUMBERS = ({bool, np.bool_}, {int, np.int64}, {float, np.float64}, {complex, np.complex128})
 _KINDS = frozenset(row["name"] for row in registry("kinds")["kinds"])
 
 
@@ -52,7 +55,21 @@ def is_empty_tuple(src: Any) -> bool:
 
 def is_value(src: Any) -> bool:
     """Whether a node is a number or a text."""
-    return type(src) in (bool, int, float, complex, str, bytes)
+    return type(src) in (bool, int, float, complex, str, bytes) or isinstance(src, np.generic)
+
+
+def is_simple(src: Any) -> bool:
+    """Whether a node is a number, a text, None, or made of these alone: an entry of a history."""
+    if type(src) is dict:
+        return all(map(is_simple, src.values()))
+    if type(src) in (list, tuple):
+        return all(map(is_simple, src))
+    return src is None or is_value(src)
+
+
+def are_alike(a: Any, b: Any) -> bool:
+    """Whether two leaves are of one kind, where a number of Python and the same one of NumPy are."""
+    return type(a) is type(b) or any({type(a), type(b)} <= kinds for kinds in _NUMBERS)
 
 
 def as_record(src: Any) -> Any:

@@ -6,16 +6,16 @@ Source: docs/restore.md.
 from collections import deque
 from typing import Any
 
-import numpy as np
-
 from statetree.compare import difference, kind_of
 from statetree.dtype import BY_NAME
 from statetree.errors import Problem, WriteError, shown
 from statetree.frameworks import look
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Leaf, Parts, Slot, Special
 from statetree.path import Path, path_text
+from statetree.restoring.conversion import castable, converted, lost
 from statetree.restoring.likeness import Likeness
 from statetree.restoring.nodes import (
+    are_alike,
     as_record,
     children,
     dtype_of,
@@ -23,11 +23,13 @@ from statetree.restoring.nodes import (
     has,
     is_array,
     is_empty_tuple,
+    is_simple,
     is_value,
     read,
     typed,
     what,
 )
+from statetree.restoring.overlap import contradictions, keep_apart
 from statetree.restoring.putting import Call, New, Thunk
 from statetree.tree import Record
 from statetree_spec import registry
@@ -62,6 +64,8 @@ class Plan:
         """The calls that come behind all others."""
         self.inside: list[Any] = []
         """Objects inside of values that other code judges, whose state is put back where that code refuses."""
+        self.built: list[Thunk] = []
+        """What puts the old parts of containers back that were changed."""
         self._likeness = Likeness()
         self._held: dict[Any, tuple[Path, Any]] = {}
         self.news: dict[Any, New] = {}
@@ -78,6 +82,13 @@ class Plan:
     def what(self, value: Any) -> str:
         """Return what a node of the tree is, in a few words."""
         return what(value)
+
+    def settle(self) -> None:
+        """Look at all arrays together: those that share memory must agree, and none is filled from what is written."""
+        keep_apart(self.news.values())
+        for new, problem in list(contradictions(self.news.values())):
+            new.left = True
+            self.problems.append(problem)
 
     # Nodes
 
@@ -117,7 +128,7 @@ class Plan:
         return lambda: dst
 
     def _plain(self, dst: Any, src: Any, path: Path) -> Thunk:
-        if type(src) is type(dst):
+        if are_alike(dst, src):
             return lambda: src
         wanted = "None" if dst is None else f"{kind_of(dst)}, as in {shown(repr(dst), 40)}"
         array = is_array(src) and dst is not None
@@ -143,7 +154,7 @@ class Plan:
         if leaf.reserved is not None and (before := leaf.reserved(leaf.dtype)):
             self.problem("STATE_DTYPE", path, "a dtype that can be held now", leaf.dtype, before)
             fits = False
-        elif dtype != leaf.dtype and not (self._cast and _castable(dtype, leaf.dtype)):
+        elif dtype != leaf.dtype and not (self._cast and castable(dtype, leaf.dtype)):
             held = leaf.reserved(dtype) if leaf.reserved is not None and dtype in BY_NAME else None
             other = f"{held or 'build it with that dtype'}, or pass cast=True"
             self.problem("STATE_DTYPE", path, leaf.dtype, dtype, _BUILD if self._cast else other)
@@ -157,7 +168,7 @@ class Plan:
             array = src if dtype == leaf.dtype else self._converted(read(src), leaf.dtype, path)
             if array is None:
                 return lambda: dst
-            self.news[key] = New(leaf, array)
+            self.news[key] = New(dst, leaf, array, path)
         return self.news[key].put
 
     def _agrees(self, identity: Any, src: Any, path: Path, *, splits: bool = False) -> bool:
@@ -175,23 +186,18 @@ class Plan:
 
     def cast_to(self, src: Any, dtype: str, path: Path) -> Any:
         """Return an array in another dtype if casting was asked for and can be, else as it is."""
-        if not self._cast or dtype_of(src) == dtype or not _castable(dtype_of(src), dtype):
+        if not self._cast or dtype_of(src) == dtype or not castable(dtype_of(src), dtype):
             return src
         new = self._converted(read(src), dtype, path)
         return src if new is None else new
 
     def _converted(self, array: Any, dtype: str, path: Path) -> Any:
         """Return an array in another dtype, None if a value does not fit into it."""
-        with np.errstate(all="ignore"):
-            new = array.astype(BY_NAME[dtype].numpy)
-            kind = array.dtype.kind
-            lost = kind in "iu" and not np.array_equal(new.astype(array.dtype), array)
-            if not lost and kind not in "iub":
-                finite = np.isfinite(array.astype(np.complex128 if kind == "c" else np.float64))
-                lost = bool((finite & ~np.isfinite(new.astype(np.complex128))).any())
-        if not lost:
+        new = converted(array, dtype)
+        element = lost(array, new)
+        if element is None:
             return new
-        self.problem("STATE_DTYPE", path, f"values that {dtype} holds", "larger ones", "build it with a wider dtype")
+        self.problem("STATE_DTYPE", path, f"values that {dtype} holds", element, "build it with a wider dtype")
         return None
 
     def _parts(self, dst: Any, parts: Parts, src: Any, path: Path) -> Thunk:
@@ -204,6 +210,8 @@ class Plan:
         if parts.kind == "record" and src.label != parts.label and _LABELS & {src.label, parts.label}:
             self.problem("STATE_KIND", path, expected(parts), what(src), _BUILD)
             return lambda: dst
+        if parts.refill is not None and len(nodes) != len(parts.items) and self._is_history(parts, src):
+            return self._refilled(dst, parts, src, path)
         thunks: list[Thunk] = []
         for key, part in parts.items:
             if not has(nodes, key):
@@ -218,7 +226,30 @@ class Plan:
         build = parts.build
         if parts.in_place and not self._agrees((Parts, id(dst)), src, path, splits=parts.anew is not None):
             build = parts.anew or parts.build
-        return lambda: build([thunk() for thunk in thunks])
+
+        def run() -> Any:
+            new = [thunk() for thunk in thunks]
+            if parts.back is not None:
+                self.built.append(parts.back)
+            return build(new)
+
+        return run
+
+    def _is_history(self, parts: Parts, src: Any) -> bool:
+        """Whether a container holds plain values only, here and there, so that it has no structure to agree on."""
+        return is_simple(src) and all(is_simple(part) for _, part in parts.items)
+
+    def _refilled(self, dst: Any, parts: Parts, src: Any, path: Path) -> Thunk:
+        if not self._agrees((Parts, id(dst)), src, path):
+            return lambda: dst
+
+        def run() -> Any:
+            assert parts.refill is not None
+            assert parts.back is not None
+            self.built.append(parts.back)
+            return parts.refill(self.plain(src))
+
+        return run
 
     def _part(self, parts: Parts, key: Any, part: Any, src: Any, path: Path) -> Thunk:
         if key in parts.static:
@@ -229,7 +260,8 @@ class Plan:
             if type(part) is not type(src) or part != src:
                 self.problem("STATE_KIND", path, shown(repr(part)), what(src), "build it with the same one")
             return lambda: part
-        if part is None and parts.in_place and is_value(src):
+        variable = parts.in_place or parts.kind == "record"
+        if variable and ((part is None and is_value(src)) or (src is None and is_value(part))):
             # A place without a value yet: the best loss so far, the name of a run.
             return lambda: src
         return self._value(parts.numbers, part, src, path)
@@ -251,7 +283,7 @@ class Plan:
             return lambda: dst
         if not slot.template:
             # It cannot be put back, so it goes when all others have gone.
-            call = Call(slot.set, lambda: self.plain(src), hold=None)
+            call = Call(slot.set, lambda: self.plain(src), None, path)
             self.last.append(call)
             return lambda: call.result
         old = slot.get() if slot.copied is None else slot.copied()
@@ -262,15 +294,19 @@ class Plan:
         inner = self._value(slot.numbers, old, src, path) if slot.strict else self.value(old, src, path, strict=False)
         if slot.strict and slot.hold is None:
             return lambda: slot.set(inner())
-        call = Call(slot.set, inner, hold=slot.hold or (lambda: lambda: slot.set(old)))
+        call = Call(slot.set, inner, slot.hold or (lambda: lambda: slot.set(old)), path)
         self.calls.append(call)
         return lambda: call.result
 
     def _same_keys(self, old: dict[Any, Any], src: Any, path: Path) -> bool:
+        """Whether a dict has the same keys as the one that is there, and so have the dicts in lists inside of both."""
         before = len(self.problems)
         if type(src) is not dict:
             self.problem("STATE_KIND", path, f"a dict of {len(old)}", what(src), _BUILD)
             return False
+        for key, part in old.items():
+            if type(part) is list and any(type(inner) is dict for inner in part) and key in src:
+                self._same_dicts(part, src[key], (*path, key))
         for key in old:
             if key not in src:
                 self.problem("STATE_MISSING", (*path, key), "a value", "none", _ADD)
@@ -278,6 +314,14 @@ class Plan:
             if key not in old:
                 self.problem("STATE_UNEXPECTED", (*path, key), "nothing", what(src[key]), _LEAVE)
         return len(self.problems) == before
+
+    def _same_dicts(self, old: list[Any], src: Any, path: Path) -> None:
+        if type(src) is not list or len(src) != len(old):
+            found = f"a list of {len(src)}" if type(src) is list else what(src)
+            self.problem("STATE_KIND", path, f"a list of {len(old)}", found, _BUILD)
+            return
+        for position, (one, other) in enumerate(zip(old, src, strict=True)):
+            self._same_keys(one, other, (*path, position))
 
     def _special(self, dst: Any, special: Special, src: Any, path: Path) -> Thunk:
         return special.plan(self, src, path)
@@ -307,9 +351,3 @@ class Plan:
     def plain(self, src: Any) -> Any:
         """Return a tree with its lazy arrays read, and its arrays copied."""
         return self._likeness.of(None, src)
-
-
-def _castable(source: str, target: str) -> bool:
-    if source not in BY_NAME:
-        return False
-    return np.can_cast(BY_NAME[source].numpy, BY_NAME[target].numpy, "same_kind")

@@ -135,8 +135,6 @@ def _offsets() -> Iterator[Made]:
     for name, row in {"outside": (1 << 63, 8), "overflow": ((1 << 64) - 4, 8), "header": (HEADER_AT, 8)}.items():
         stale = hdf5_file(BASE, rows=lambda rows, row=row: [row, rows[1]])  # type: ignore[misc]
         yield _unseen(f"index-{name}", stale, "a place of an array where its data does not begin", "BACKEND_MISMATCH", "H25b", "H-4 H-6 H-10")
-    size = hdf5_file(BASE, rows=lambda rows: [(rows[0][0], 4), rows[1]])
-    yield _unseen("index-size", size, "another number of bytes of an array", "BACKEND_MISMATCH ?", rules="H-4")
     for name, index in {"short": lambda data: data[:-16], "long": lambda data: data + bytes(16), "odd": lambda data: data + b"\0"}.items():
         content = hdf5_file(BASE, index=index)
         yield _file(f"index-{name}", content, "an index of another size", "ARRAY_MISSING", rules="H-4")

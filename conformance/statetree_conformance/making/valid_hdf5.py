@@ -40,6 +40,15 @@ def made() -> Iterator[Made]:
         rules="H-4 H-6",
     )
     yield valid(
+        "index-size",
+        "hdf5",
+        hdf5_file(BASE, rows=lambda rows: [(rows[0][0], 4), rows[1]]),
+        BASE,
+        title="a row of the index whose size is not the array's, which is read by its name",
+        rows="H25b",
+        rules="H-4 H-6",
+    )
+    yield valid(
         "compact",
         "hdf5",
         hdf5_file(BASE, make={0: compact}),

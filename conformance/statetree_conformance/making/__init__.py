@@ -15,6 +15,7 @@ def all_made() -> Iterator[Made]:
     from statetree_conformance.making import (
         foreign,
         invalid_bson,
+        invalid_bson_pieces,
         invalid_common,
         invalid_hdf5_file,
         invalid_hdf5_objects,
@@ -22,6 +23,7 @@ def all_made() -> Iterator[Made]:
         invalid_nodes,
         invalid_zarr,
         invalid_zarr_arrays,
+        invalid_zarr_packs,
         invalid_zip,
         limits,
         valid_bson,
@@ -31,7 +33,7 @@ def all_made() -> Iterator[Made]:
     )
 
     of_all = (valid_trees, invalid_common, invalid_json, invalid_nodes, limits, foreign)
-    of_one = (valid_hdf5, invalid_hdf5_file, invalid_hdf5_objects, valid_bson, invalid_bson)
-    of_zarr = (valid_zarr, invalid_zarr, invalid_zarr_arrays, invalid_zip)
+    of_one = (valid_hdf5, invalid_hdf5_file, invalid_hdf5_objects, valid_bson, invalid_bson, invalid_bson_pieces)
+    of_zarr = (valid_zarr, invalid_zarr, invalid_zarr_arrays, invalid_zarr_packs, invalid_zip)
     for table in (*of_all, *of_one, *of_zarr):
         yield from table.made()

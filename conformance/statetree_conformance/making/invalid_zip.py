@@ -158,8 +158,8 @@ def _unread() -> Iterator[Made]:
     wrong = {"crc": 1}
     checked = zip_file(_with(CHUNK, lambda entry: entry.but(local=wrong, central=wrong)))
     yield _unseen("crc", checked, "another CRC-32 of an entry", "ZIP_CRC")
-    wrong = zip_file(_with(f"{GENERATION}/arrays/zarr.json".encode(), lambda entry: entry.but(central={"crc": 1})))
-    yield _unseen("crc-of-group", wrong, "another CRC-32 of an entry that readers do not look at", "ZIP_CRC ZIP_FORM")
+    grouped = zip_file(_with(f"{GENERATION}/arrays/zarr.json".encode(), lambda entry: entry.but(central={"crc": 1})))
+    yield _unseen("crc-of-group", grouped, "another CRC-32 of an entry that readers do not look at", "ZIP_CRC ZIP_FORM")
     for name, path, fault, codes in (
         ("extra", "notes.txt", "an entry beside the generation", "CONTAINER_EXTRA"),
         ("extra-generation", "fedcba9876543210/zarr.json", "an entry of another generation", "CONTAINER_EXTRA"),

@@ -19,9 +19,9 @@ __all__ = ["made"]
 def unseen(
     name: str, content: bytes, fault: str, codes: str, rows: str = "B13", rules: str = "B-8", **other: Any
 ) -> Made:
-    """Return a vector that a reader accepts."""
+    """Return a vector that a reader accepts that does not look at more than it must."""
     return invalid(
-        name, "bson", content, fault, "accept", codes, **{"doc": BASE, "rows": rows, "rules": rules, **other}
+        name, "bson", content, fault, "accept?", codes, **{"doc": BASE, "rows": rows, "rules": rules, **other}
     )
 
 

@@ -9,6 +9,7 @@ export const BLOCK_SIZE = 512;
 export const MAGIC = Buffer.from("897374617465747265650d0a1a0a0000", "hex");
 
 const DIGEST_AT = 480;
+const LONGEST_DIGEST = 32;
 const ZERO_FROM = 264;
 const PARTS = [["manifest", 72], ["info", 120], ["index", 168], ["blocks", 216]];
 
@@ -25,21 +26,22 @@ export function judgeMajor(block, place) {
  */
 export function decodeBlock(block, compressions, place) {
   judgeMajor(block, place);
-  const algorithm = padded(block, 24);
-  judgeAlgorithm(algorithm.text, place);
-  const size = ALGORITHMS.get(algorithm.text);
-  const own = digest(algorithm.text, block.subarray(0, DIGEST_AT));
-  if (!own.equals(block.subarray(DIGEST_AT, DIGEST_AT + size))) {
+  const algorithm = textAt(block, 24);
+  judgeAlgorithm(algorithm, place);
+  const size = ALGORITHMS.get(algorithm);
+  const own = Buffer.alloc(LONGEST_DIGEST);
+  digest(algorithm, block.subarray(0, DIGEST_AT)).copy(own);
+  if (!own.equals(block.subarray(DIGEST_AT))) {
     refuse("DIGEST", "the digest of the header block", "another", { place });
   }
-  const compression = padded(block, 40);
-  judgeForm(block, size, [algorithm, compression], place);
-  if (!["", ...compressions].includes(compression.text)) {
-    refuse("HEADER_FORM", `a compression of ${compressions.join(", ")}`, shown(compression.text), { place });
+  const compression = textAt(block, 40);
+  if (!["", ...compressions].includes(compression)) {
+    refuse("HEADER_FORM", `a compression of ${compressions.join(", ")}`, shown(compression), { place });
   }
+  judgeZeros(block, size, place);
   const parts = Object.fromEntries(PARTS.map(([name, at]) => [name, part(block, at, size)]));
   const version = `1.${block.readUInt16LE(18)}`;
-  return { version, algorithm: algorithm.text, compression: compression.text, arrays: number(block, 56), rows: number(block, 64), ...parts };
+  return { version, algorithm, compression, arrays: number(block, 56), rows: number(block, 64), ...parts };
 }
 
 const number = (block, at) => {
@@ -53,19 +55,14 @@ const part = (block, at, size) => ({
   digest: block.subarray(at + 16, at + 16 + size),
 });
 
-/** A text of 16 bytes up to its first zero byte; `zeros` if nothing but these follows. */
-function padded(block, at) {
-  const field = block.subarray(at, at + 16);
-  const end = field.indexOf(0) < 0 ? 16 : field.indexOf(0);
-  return { text: field.toString("latin1", 0, end), zeros: isZero(field.subarray(end)) };
-}
+/** A text of 16 bytes without the zeros that pad it. */
+const textAt = (block, at) => block.toString("latin1", at, at + 16).replace(/\0+$/, "");
 
 export const isZero = (bytes) => bytes.every((byte) => byte === 0);
 
-function judgeForm(block, size, texts, place) {
-  const ends = [...PARTS.map(([, at]) => at + 16), DIGEST_AT].map((at) => block.subarray(at + size, at + 32));
-  const runs = [block.subarray(20, 24), block.subarray(ZERO_FROM, DIGEST_AT), ...ends];
-  if (!runs.every(isZero) || !texts.every(({ zeros }) => zeros)) {
+function judgeZeros(block, size, place) {
+  const ends = PARTS.map(([, at]) => block.subarray(at + 16 + size, at + 16 + LONGEST_DIGEST));
+  if (![block.subarray(20, 24), block.subarray(ZERO_FROM, DIGEST_AT), ...ends].every(isZero)) {
     refuse("HEADER_FORM", "zeros where nothing is said", "other bytes", { place });
   }
 }

@@ -31,11 +31,11 @@ export function load(path, { limits } = {}) {
   });
 }
 
-/** Judges a whole container, and keeps nothing of it; returns its tree digest. */
+/** Judges all that `load` judges and then the rest of the container, keeping nothing of it; returns its tree digest. */
 export function validate(path, { limits } = {}) {
   return reading(path, limits, false, (reader, manifest) => {
-    validateContainer(reader, manifest);
     manifest.entries.forEach((_, index) => judgeArray(reader, manifest, index, () => {}));
+    validateContainer(reader, manifest);
     return { digest: treeDigest(manifest.algorithm, reader.manifestBytes) };
   });
 }

@@ -11,7 +11,7 @@ const ARRAY = [
   ...GROUP, "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "storage_transformers", "dimension_names",
 ];
 const NEEDED = ["shape", "data_type", "chunk_grid", "chunk_key_encoding", "codecs"];
-const EXTENSION = new Set(["name", "configuration"]);
+const EXTENSION = new Set(["name", "configuration", "must_understand"]);
 const COMPRESSIONS = new Set(["gzip", "zstd"]);
 const KNOWN = new Set(["bytes", "crc32c", ...COMPRESSIONS]);
 const ELSEWHERE = new Set(["sharding_indexed", "transpose"]);
@@ -36,6 +36,7 @@ export function parseMetadata(bytes, type, place) {
 
 function judgeFormat(format, place) {
   if (format instanceof JsonNumber) refuse("JSON_NUMBER_FORM", "an integer as zarr_format", shown(format.text), { place });
+  if (typeof format !== "number" && typeof format !== "bigint") wrong("an integer as zarr_format", shown(format), place);
   if (format !== 3) refuse("Z_FORMAT", "Zarr format 3", shown(format), { place });
 }
 
@@ -70,10 +71,8 @@ const isExtent = (value) => Number.isSafeInteger(value) && value >= 0;
 
 function judgeAgreement(members, shape, dataType, place) {
   const found = members.get("shape");
-  if (!Array.isArray(found) || !found.every(isExtent)) wrong("a list of extents as shape", shown(found), place);
-  if (found.join() !== shape.join() || found.length !== shape.length) {
-    refuse("BACKEND_MISMATCH", `shape ${shape}`, shown(found), { place });
-  }
+  const same = Array.isArray(found) && found.length === shape.length && found.every((extent, axis) => extent === shape[axis]);
+  if (!same) refuse("BACKEND_MISMATCH", `shape ${shape}`, shown(found), { place });
   if (members.get("data_type") !== dataType) {
     refuse("BACKEND_MISMATCH", `data type ${dataType}`, shown(members.get("data_type")), { place });
   }

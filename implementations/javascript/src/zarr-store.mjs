@@ -84,7 +84,6 @@ export class ZipStore {
     this.file = file;
     this.isZip = true;
     this.zip = new Zip(file);
-    this.zip.judge();
   }
 
   open(name) {

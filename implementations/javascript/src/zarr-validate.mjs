@@ -49,35 +49,27 @@ class Names {
   }
 
   texts() {
-    for (const name of ["manifest", "info", "blocks"]) this.single(name, false);
+    for (const name of ["manifest", "info", "blocks"]) this.single(name);
   }
 
-  /** A text, pack or index and its chunk, which is there unless it is empty; returns its layout. */
-  single(name, mayCompress) {
-    const layout = singleLayout(this.metadata(name), name);
-    if (layout.compression !== "" && !mayCompress) refuse("Z_METADATA", "no compression", layout.compression, { place: name });
-    if (layout.size === 0) return layout;
-    const found = this.chunkSize(name);
-    if (layout.compression === "" && found !== layout.size) {
-      refuse("ARRAY_NBYTES", `${layout.size} bytes`, `${found}`, { place: name });
-    }
+  /** A text or the index of packs, and its chunk, which is there unless it is empty. */
+  single(name) {
+    const { size, compression } = singleLayout(this.metadata(name), name);
+    if (compression !== "") refuse("Z_METADATA", "no compression", compression, { place: name });
+    if (size === 0) return;
+    const chunk = this.reader.openChunk(`${name}/c/0`);
+    chunk.close();
+    if (chunk.size !== size) refuse("ARRAY_NBYTES", `${size} bytes`, `${chunk.size}`, { place: name });
     this.note(`${name}/c/0`);
-    return layout;
-  }
-
-  chunkSize(name) {
-    const bytes = this.reader.openChunk(`${name}/c/0`);
-    bytes.close();
-    return bytes.size;
   }
 
   packs() {
     if (this.reader.index === null) return;
     this.group("packs");
-    this.single("packs/index", false);
-    const used = this.judgeRows();
-    for (const [number, rows] of used) {
-      this.single(`packs/${number}`, true);
+    this.single("packs/index");
+    for (const [number, rows] of this.judgeRows()) {
+      this.metadata(`packs/${number}`);
+      this.note(`packs/${number}/c/0`);
       this.judgeBetween(number, rows);
     }
   }

@@ -3,13 +3,13 @@
 import { join } from "node:path";
 import { crc32c, unpack } from "./compression.mjs";
 import { ALGORITHMS, hexDigest } from "./digest.mjs";
-import { refuse, Refusal, shown } from "./errors.mjs";
+import { refuse, shown } from "./errors.mjs";
 import { closeFolder } from "./files.mjs";
 import { lockFolder } from "./lock.mjs";
 import { judgeAlgorithm, judgeVersion } from "./manifest.mjs";
 import { DTYPES } from "./registry.mjs";
 import { arrayLayout, MAX_METADATA, parseMetadata, singleLayout } from "./zarr-metadata.mjs";
-import { firstName, looksLikeZip, Zip } from "./zip.mjs";
+import { glance } from "./zip.mjs";
 import { FolderStore, GENERATION, isGeneration, isTemporary, ZipStore } from "./zarr-store.mjs";
 
 export const ROW = 24;
@@ -23,7 +23,8 @@ const CRC = 4;
 
 /** The root's text, if it is recognised: at most 1 MiB with the bytes `"statetree"`; otherwise null ([Z-1]). */
 export function rootText(store) {
-  const bytes = store.read(ROOT, (size) => size > MAX_METADATA && refuse("NOT_STATETREE", "a root zarr.json of at most 1 MiB", `${size}`));
+  const tooLarge = (size) => size > MAX_METADATA && refuse("NOT_STATETREE", "a root zarr.json of at most 1 MiB", `${size}`);
+  const bytes = store.read(ROOT, tooLarge);
   return bytes?.includes(RECOGNISED) ? bytes : null;
 }
 
@@ -57,42 +58,42 @@ export function openZarrFolder(path, limits) {
   }
 }
 
-export function openZarrZip(file, limits) {
-  const store = new ZipStore(file);
-  return new ZarrReader(store, findRoot(store), null, limits);
+/** Whether a file is a zip file of the format: by the name of its first entry or by its root ([Z-8]). */
+export function isZarrZip(file) {
+  const zip = glance(file);
+  return zip !== null && (IN_GENERATION.test(zip.first) || (zip.bytesOf(ROOT, MAX_METADATA)?.includes(RECOGNISED) ?? false));
 }
 
-/**
- * Whether a file is a zip file of the format: by the name of its first entry, also where there is no directory, or by its root
- * ([Z-8]).
- */
-export function isZarrZip(file) {
-  if (!looksLikeZip(file)) return false;
-  if (IN_GENERATION.test(firstName(file) ?? "")) return true;
-  try {
-    const zip = new Zip(file);
-    return IN_GENERATION.test(zip.firstName() ?? "") || (zip.peek(ROOT, MAX_METADATA)?.includes(RECOGNISED) ?? false);
-  } catch (error) {
-    if (error instanceof Refusal) return false;
-    throw error;
-  }
+/** A zip file that is recognised and has no root is a save that was not finished. */
+export function openZarrZip(file, limits) {
+  const store = new ZipStore(file);
+  const bytes = store.read(ROOT, metadataTooLarge(ROOT));
+  if (bytes === null) refuse("UNCOMMITTED", "a root zarr.json", "none", { place: ROOT });
+  return new ZarrReader(store, rootOf(store, bytes), null, limits);
 }
 
 function findRoot(store) {
   const bytes = rootText(store);
   if (bytes === null) missingRoot(store);
+  return rootOf(store, bytes);
+}
+
+function rootOf(store, bytes) {
   const root = decodeRoot(bytes);
   if (!store.hasGeneration(root.generation)) refuse("UNCOMMITTED", `the generation ${root.generation}`, "none", { place: ROOT });
   return root;
 }
 
-/** A folder of generations and temporary files, and a zip file without a root, are saves that were not finished ([Z-2], [Z-8]). */
+/** A folder of generations and temporary files only is a save that was not finished ([Z-2]). */
 function missingRoot(store) {
   const names = store.top();
-  const begun = store.isZip || (names.length > 0 && names.every((name) => isTemporary(name) || isGeneration(store.root, name)));
+  const begun = names.length > 0 && names.every((name) => isTemporary(name) || isGeneration(store.root, name));
   if (begun) refuse("UNCOMMITTED", "a root zarr.json", "none", { place: ROOT });
   refuse("NOT_STATETREE", 'a root zarr.json with "statetree"', "none", { place: ROOT });
 }
+
+const metadataTooLarge = (place) => (size) =>
+  size > MAX_METADATA && refuse("Z_METADATA", "metadata of at most 1 MiB", `${size}`, { place });
 
 class ZarrReader {
   constructor(store, root, lock, limits) {
@@ -115,8 +116,7 @@ class ZarrReader {
 
   /** The metadata of a node below the generation, or of the generation itself, or null. */
   metadata(name) {
-    const tooLarge = (size) => size > MAX_METADATA && refuse("Z_METADATA", "metadata of at most 1 MiB", `${size}`, { place: name });
-    return this.store.read(this.at(name === "" ? ROOT : `${name}/${ROOT}`), tooLarge);
+    return this.store.read(this.at(name === "" ? ROOT : `${name}/${ROOT}`), metadataTooLarge(name));
   }
 
   get storedBytes() {
@@ -195,7 +195,8 @@ class ZarrReader {
   readPack(number) {
     const place = `packs/${number}`;
     const { size, compression } = this.pack(number);
-    const bytes = this.openChunk(`${place}/c/0`);
+    const bytes = this.store.open(this.at(`${place}/c/0`));
+    if (bytes === null) refuse("ARRAY_MISSING", "a pack of this number", "none", { place });
     try {
       return Buffer.concat([...this.chunk(bytes, { compression, checked: false }, size, place)]);
     } finally {

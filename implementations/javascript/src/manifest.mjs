@@ -54,8 +54,15 @@ function judgeMembers(object, members, where) {
   }
 }
 
+/** Refuses a list with an item of another type. */
+function judgeItems(items, type, where) {
+  const wrong = items.find((item) => jsonType(item) !== type);
+  if (wrong !== undefined) refuse("SCHEMA_TYPE", `${type} as each item`, jsonType(wrong), where);
+}
+
 function judgeFeatures(features) {
-  const sorted = features.every((feature, at) => typeof feature === "string" && (at === 0 || before(features[at - 1], feature)));
+  judgeItems(features, "a string", { place: PLACE });
+  const sorted = features.every((feature, at) => at === 0 || before(features[at - 1], feature));
   if (!sorted) refuse("FEATURE_FORM", "sorted, unique strings", "others", { place: PLACE });
   if (features.length > 0) refuse("FEATURE_UNKNOWN", "no features", shown(features[0]), { place: PLACE });
 }
@@ -78,6 +85,7 @@ function decodeEntry(entry, digestSize, limits, where) {
     refuse("SCHEMA_PATTERN", `${2 * digestSize} hexadecimal digits`, shown(hex), where);
   }
   judgeDtype(dtype, where);
+  judgeItems(shape, "a number", where);
   const size = judgeShape(dtype, shape, limits, where);
   return { digest: hex, dtype, shape, size, array: new StateArray(dtype, shape, null), name: null, path: null };
 }

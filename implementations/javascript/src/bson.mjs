@@ -160,6 +160,10 @@ export class BsonReader {
     return this.part("blocks", "DIGEST");
   }
 
+  ways(index) {
+    return [this.pieces(index)];
+  }
+
   *pieces(index) {
     const { size, name } = this.entries[index];
     for (let n = 0; n * PIECE < size; n++) {

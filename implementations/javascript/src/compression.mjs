@@ -1,6 +1,6 @@
-/** One frame of gzip or zstd, unpacked to exactly the expected size or refused (section 7.2.2, [C-6]); checksums of 32 bits. */
+/** One frame of gzip, zlib or zstd, unpacked to exactly the expected size or refused (section 7.2.2, [C-6]); checksums of 32 bits. */
 
-import { inflateRawSync } from "node:zlib";
+import { inflateRawSync, inflateSync } from "node:zlib";
 import { createCRC32 } from "hash-wasm";
 import { decompress, init } from "@bokuweb/zstd-wasm";
 import { refuse } from "./errors.mjs";
@@ -27,15 +27,23 @@ export const crc32c = checksum(crc32cHasher);
 export function unpack(compression, frame, size, place) {
   // Library limit: both frame and bytes lie in a memory of 4 GiB.
   if (size > LARGEST_FRAME) refuse("LIMIT_BYTES", `frames of at most ${LARGEST_FRAME} bytes`, `${size}`, { place });
-  const bytes = compression === "gzip" ? gunzip(frame, size) : unzstd(frame, size);
+  const bytes = UNPACKERS[compression](frame, size);
   if (bytes === null) refuse("DIGEST", `one ${compression} frame of ${size} bytes`, "other bytes", { place });
   return bytes;
+}
+
+const UNPACKERS = { gzip: gunzip, zlib: unzlib, zstd: unzstd };
+
+/** A zlib stream, whose own checksum the library holds (RFC 1950). */
+function unzlib(frame, size) {
+  const inflated = inflate(inflateSync, frame, size);
+  return inflated?.buffer.length === size && inflated.engine.bytesWritten === frame.length ? inflated.buffer : null;
 }
 
 function gunzip(frame, size) {
   const start = gzipHeaderLength(frame);
   if (start === null) return null;
-  const inflated = inflate(frame.subarray(start), size);
+  const inflated = inflate(inflateRawSync, frame.subarray(start), size);
   if (inflated === null || inflated.buffer.length !== size) return null;
   const end = start + inflated.engine.bytesWritten;
   if (frame.length !== end + 8) return null;
@@ -43,9 +51,9 @@ function gunzip(frame, size) {
   return right ? inflated.buffer : null;
 }
 
-function inflate(stream, size) {
+function inflate(library, stream, size) {
   try {
-    return inflateRawSync(stream, { info: true, maxOutputLength: size + 1 });
+    return library(stream, { info: true, maxOutputLength: size + 1 });
   } catch {
     return null;
   }

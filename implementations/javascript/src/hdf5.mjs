@@ -1,45 +1,68 @@
-/**
- * HDF5 files read by their index, without an HDF5 library (section 7.3, [H-4]); what can only be read by name is refused with
- * `BACKEND_LIBRARY`.
- */
+/** HDF5 files, read by their index where that holds and by names where it does not, without an HDF5 library (section 7.3). */
 
-import { BLOCK_SIZE, decodeBlock, isZero, judgeMajor, MAGIC } from "./block.mjs";
+import { BLOCK_SIZE, decodeBlock, judgeMajor, MAGIC } from "./block.mjs";
 import { digest } from "./digest.mjs";
-import { refuse, shown } from "./errors.mjs";
+import { refuse, Refusal } from "./errors.mjs";
+import { Names } from "./hdf5/names.mjs";
+import { piecesOf } from "./hdf5/data.mjs";
+import { judgeSuperblock, SIGNATURE } from "./hdf5/superblock.mjs";
 
-const SIGNATURE = Buffer.from("894844460d0a1a0a", "hex");
-const HEADER_AT = 4096;
-const HEADER_SIZE = 4096;
+export const HEADER_AT = 4096;
+export const HEADER_SIZE = 4096;
 const ROW = 16;
 
-/** Superblock version -> where sizes of offsets and lengths, the base address and the end of file are ([H-1]). */
-const SUPERBLOCKS = new Map([
-  [0, { sizes: 13, base: 24, end: 40 }],
-  [1, { sizes: 13, base: 28, end: 44 }],
-  [2, { sizes: 9, base: 12, end: 28 }],
-  [3, { sizes: 9, base: 12, end: 28 }],
-]);
+const beginsAt = (file, offset, bytes) => file.holds(offset, bytes.length) && file.read(offset, bytes.length).equals(bytes);
 
-export const isHdf5 = (file) => file.holds(HEADER_AT, MAGIC.length) && file.read(HEADER_AT, MAGIC.length).equals(MAGIC);
+/** Whether the header block is where a writer puts it. */
+const isPlaced = (file) => beginsAt(file, HEADER_AT, MAGIC);
 
-export const looksLikeHdf5 = (file) => file.holds(0, 8) && file.read(0, 8).equals(SIGNATURE);
+/** Whether a file is recognised: by the magic at its place, or in a dataset `/header` ([H-1]). */
+export const isHdf5 = (file) => isPlaced(file) || (beginsAt(file, 0, SIGNATURE) && hasMovedHeader(file));
 
-const needsLibrary = (what, place) =>
-  refuse("BACKEND_LIBRARY", `${what} at an offset of the index`, "one that only an HDF5 library can find", { place });
+function hasMovedHeader(file) {
+  try {
+    const names = new Names(file);
+    const dataset = names.text("header");
+    const [size] = dataset.shape;
+    const start = size === 0 ? [] : piecesOf(file, dataset, size, "header");
+    return Buffer.concat([...start].slice(0, 1)).subarray(0, MAGIC.length).equals(MAGIC);
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
 
 export class Hdf5Reader {
   constructor(file, limits) {
     this.file = file;
     this.storedBytes = file.size;
-    const start = file.read(0, Math.min(file.size, HEADER_AT + BLOCK_SIZE));
-    const block = start.subarray(HEADER_AT);
-    if (block.length >= 20) judgeMajor(block, "header");
-    judgeSuperblock(start, file.size);
+    this.isPlaced = isPlaced(file);
+    const block = this.isPlaced ? this.placedBlock() : this.movedBlock();
     this.header = decodeBlock(block, ["gzip"], "header");
     const { arrays, rows } = this.header;
     if (rows !== arrays) refuse("HEADER_FORM", `${arrays} rows of the index`, `${rows}`, { place: "header" });
     this.manifestBytes = this.text("manifest", limits.manifest_bytes, "MANIFEST_DIGEST");
     this.infoBytes = this.text("info", limits.info_bytes, "INFO_DIGEST");
+  }
+
+  placedBlock() {
+    const block = this.file.read(HEADER_AT, Math.min(BLOCK_SIZE, this.file.size - HEADER_AT));
+    if (block.length >= 20) judgeMajor(block, "header");
+    judgeSuperblock(this.file);
+    return block;
+  }
+
+  movedBlock() {
+    judgeSuperblock(this.file);
+    const bytes = this.names.bytesOf("header", HEADER_SIZE);
+    if (bytes.length < BLOCK_SIZE) refuse("H5_MANIFEST_FORM", `at least ${BLOCK_SIZE} bytes`, `${bytes.length}`, { place: "header" });
+    return bytes.subarray(0, BLOCK_SIZE);
+  }
+
+  /** The objects by their names, opened when they are first needed. */
+  get names() {
+    this.opened ??= new Names(this.file);
+    return this.opened;
   }
 
   text(name, limit, code) {
@@ -48,14 +71,14 @@ export class Hdf5Reader {
     return this.part(name, code);
   }
 
-  /** The bytes of a part, held against the digest of the header block; the offset of an empty one means nothing. */
+  /** The bytes of a part with the digest of the header block: those at its offset or, failing that, those of its name ([H-6]). */
   part(name, code) {
     const { offset, size, digest: recorded } = this.header[name];
-    if (size > 0 && !this.file.holds(offset, size)) refuse(code, "an offset in the file", `${offset}`, { place: name });
-    const bytes = size > 0 ? this.file.read(offset, size) : Buffer.alloc(0);
-    if (!digest(this.header.algorithm, bytes).equals(recorded)) {
-      refuse(code, "the recorded digest", "another", { place: name });
-    }
+    const isRight = (bytes) => digest(this.header.algorithm, bytes).equals(recorded);
+    const placed = this.isPlaced && size > 0 && this.file.holds(offset, size) ? this.file.read(offset, size) : Buffer.alloc(0);
+    if (placed.length === size && isRight(placed)) return placed;
+    const bytes = this.names.bytesOf(name, size);
+    if (!isRight(bytes)) refuse(code, "the recorded digest", "another", { place: name });
     return bytes;
   }
 
@@ -65,23 +88,26 @@ export class Hdf5Reader {
       const found = `${header.algorithm}, ${header.arrays}`;
       refuse("BACKEND_MISMATCH", `${algorithm} and ${entries.length} arrays`, found, { place: "header" });
     }
-    if (header.index.size !== ROW * entries.length) {
-      refuse("ARRAY_MISSING", `an index of ${ROW * entries.length} bytes`, `${header.index.size}`, { place: "index" });
-    }
-    this.index = this.part("index", "DIGEST");
     this.entries = entries;
-    entries.forEach((entry, index) => entry.size > 0 && this.judgeRow(index));
+    this.index = this.isPlaced ? this.readIndex() : null;
+    entries.forEach((entry, index) => entry.size > 0 && !this.isInPlace(index) && this.names.array(entry));
   }
 
+  readIndex() {
+    const [wanted, found] = [ROW * this.entries.length, this.header.index.size];
+    if (found !== wanted) refuse("ARRAY_MISSING", `an index of ${wanted} bytes`, `${found}`, { place: "index" });
+    return this.part("index", "DIGEST");
+  }
+
+  /** Offset and size of an array, or zeros where there is no index to say so. */
   row(index) {
-    return [0, 8].map((at) => Number(this.index.readBigUInt64LE(ROW * index + at)));
+    return [0, 8].map((at) => (this.index === null ? 0 : Number(this.index.readBigUInt64LE(ROW * index + at))));
   }
 
-  /** A row that does not fit is no error, but nothing that can be read here either. */
-  judgeRow(index) {
+  /** Whether the index names bytes that an array may be; whether they are is for their digest to say. */
+  isInPlace(index) {
     const [offset, size] = this.row(index);
-    const { name, size: wanted } = this.entries[index];
-    if (offset === 0 || size !== wanted || !this.file.holds(offset, size)) needsLibrary("an array", name);
+    return offset !== 0 && size === this.entries[index].size && this.file.holds(offset, size);
   }
 
   blocks(size) {
@@ -90,51 +116,12 @@ export class Hdf5Reader {
     return this.part("blocks", "BLOCK_DIGEST");
   }
 
-  pieces(index) {
-    return this.file.pieces(...this.row(index));
-  }
-
-  /** Of [H-10] what the bytes alone show: no dataset is looked at by its name. */
-  validate({ version }) {
-    if (this.header.version !== version) {
-      refuse("BACKEND_MISMATCH", `version ${version}`, this.header.version, { place: "header" });
-    }
-    const behind = this.file.holds(HEADER_AT, HEADER_SIZE) ? this.file.read(HEADER_AT + BLOCK_SIZE, HEADER_SIZE - BLOCK_SIZE) : null;
-    if (behind === null || !isZero(behind)) {
-      refuse("HEADER_FORM", "zeros behind the header block", "other bytes", { place: "header" });
-    }
-    this.judgePlaces();
-  }
-
-  /** Datasets do not overlap: where two runs of the index do, one is not where its dataset begins. */
-  judgePlaces() {
-    const parts = ["manifest", "info", "index", "blocks"].map((name) => ({ ...this.header[name], name }));
-    const arrays = this.entries.map((entry, index) => ({ offset: this.row(index)[0], size: entry.size, name: entry.name }));
-    const header = { offset: 0, size: HEADER_AT + HEADER_SIZE, name: "header" };
-    const runs = [header, ...parts, ...arrays.filter(({ offset }) => offset !== 0)].filter(({ size }) => size > 0);
-    runs.sort((a, b) => a.offset - b.offset);
-    runs.slice(1).forEach(({ offset, name }, at) => {
-      const before = runs[at];
-      if (offset < before.offset + before.size) {
-        refuse("BACKEND_MISMATCH", "an offset where a dataset begins", `${offset}, inside of ${shown(before.name)}`, { place: name });
-      }
-    });
+  *ways(index) {
+    if (this.isInPlace(index)) yield this.file.pieces(...this.row(index));
+    yield this.names.pieces(this.entries[index]);
   }
 
   close() {
     this.file.close();
   }
-}
-
-function judgeSuperblock(start, size) {
-  const place = "superblock";
-  if (!start.subarray(0, 8).equals(SIGNATURE)) refuse("POLYGLOT", "the HDF5 signature", "other bytes", { place });
-  const form = SUPERBLOCKS.get(start[8]);
-  if (form === undefined) refuse("POLYGLOT", "a superblock of version 0 to 3", `${start[8]}`, { place });
-  if (start[form.sizes] !== 8 || start[form.sizes + 1] !== 8) refuse("POLYGLOT", "sizes of 8 bytes", "others", { place });
-  if (start.readBigUInt64LE(form.base) !== 0n) refuse("POLYGLOT", "the base address 0", "another", { place });
-  if (start[8] === 3 && start[11] & 5) refuse("CONTAINER_LOCKED", "a file that was closed", "one open for writing", { place });
-  const end = start.readBigUInt64LE(form.end);
-  if (BigInt(size) < end) refuse("CONTAINER_TRUNCATED", `${end} bytes`, `${size}`, { place });
-  if (BigInt(size) > end) refuse("POLYGLOT", `${end} bytes`, `${size}`, { place });
 }

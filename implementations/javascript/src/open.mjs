@@ -3,11 +3,12 @@
 import { BsonReader, isBson } from "./bson.mjs";
 import { refuse } from "./errors.mjs";
 import { openFile, typeBehindLinks } from "./files.mjs";
-import { Hdf5Reader, isHdf5, looksLikeHdf5 } from "./hdf5.mjs";
+import { Hdf5Reader, isHdf5 } from "./hdf5.mjs";
 import { isZarrZip, openZarrFolder, openZarrZip } from "./zarr.mjs";
 
 /** First bytes, in hexadecimal -> what files that begin with them are. */
 const FOREIGN = [
+  ["894844460d0a1a0a", "another HDF5 file"],
   ["504b0304", "a zip file, perhaps of PyTorch or NumPy"],
   ["934e554d5059", "a NumPy array"],
   ["1f8b", "a gzip file"],
@@ -19,7 +20,7 @@ const FOREIGN = [
 
 /**
  * A reader: `manifestBytes` and `infoBytes`, held against their digests; `bind(manifest)` holds the container against the manifest;
- * then `blocks(size)` and `pieces(index)` give the block digests and the canonical bytes of an array.
+ * then `blocks(size)` gives the block digests, and `ways(index)` the ways to the canonical bytes of an array, each of them in pieces.
  */
 export function openContainer(path, limits) {
   const type = typeBehindLinks(path);
@@ -39,10 +40,6 @@ function readerOf(file) {
   if (isBson(file)) return (...all) => new BsonReader(...all);
   if (isHdf5(file)) return (...all) => new Hdf5Reader(...all);
   if (isZarrZip(file)) return openZarrZip;
-  if (looksLikeHdf5(file)) {
-    const remedy = "only an HDF5 library can tell whether it holds a moved /header";
-    refuse("NOT_STATETREE", "a header block at offset 4096", "another HDF5 file", { place: file.place, remedy });
-  }
   const start = file.read(0, Math.min(file.size, 8)).toString("hex");
   const found = FOREIGN.find(([bytes]) => start.startsWith(bytes))?.[1] ?? "another file";
   return refuse("NOT_STATETREE", "a container of the statetree format", found, { place: file.place });

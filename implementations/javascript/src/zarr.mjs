@@ -182,9 +182,9 @@ class ZarrReader {
     return bytes;
   }
 
-  pieces(index) {
+  ways(index) {
     const layout = this.layouts[index];
-    return layout.pack === undefined ? this.chunks(index, layout) : this.packed(layout, this.entries[index].size);
+    return [layout.pack === undefined ? this.chunks(index, layout) : this.packed(layout, this.entries[index].size)];
   }
 
   *packed({ pack, offset }, size) {

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, validate } from "../src/statetree.mjs";
 import { BSON } from "./bson-cases.mjs";
-import { HDF5 } from "./hdf5-cases.mjs";
 import { ZARR, ZIP } from "./zarr-cases.mjs";
 
 const codeOf = (act) => {
@@ -17,7 +16,7 @@ const codeOf = (act) => {
   }
 };
 
-for (const [container, cases] of Object.entries({ bson: BSON, hdf5: HDF5, zarr: ZARR, zip: ZIP })) {
+for (const [container, cases] of Object.entries({ bson: BSON, zarr: ZARR, zip: ZIP })) {
   for (const [name, { make, load: loads, validate: validates }] of Object.entries(cases)) {
     test(`${container}: ${name}`, () => {
       const path = make(`${container}-${name}`);

@@ -4,7 +4,6 @@ import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import { encodeBlock } from "../src/block.mjs";
 import { saveBson } from "../src/bson-save.mjs";
 import { crc32 } from "../src/compression.mjs";
 import { digest } from "../src/digest.mjs";
@@ -19,7 +18,6 @@ if (process.env.STATETREE_KEEP === undefined) after(() => rmSync(folder, { recur
 
 export const INFO = '{"time":"2026-01-02T03:04:05Z","user":{"dict":["step",7]},"writer":"statetree 1.0.0.dev0"}';
 export const GENERATION = "0123456789abcdef";
-const PARTS = ["manifest", "info", "index", "blocks"];
 
 export const floats = (...numbers) => new Uint8Array(new Float32Array(numbers).buffer);
 
@@ -56,33 +54,6 @@ export function zarr(name, content) {
   rmSync(path, { recursive: true, force: true });
   saveZarr(path, content, { durable: false, generation: GENERATION });
   return path;
-}
-
-/** What a reader by index sees of an HDF5 file: superblock, header block, texts and arrays. No HDF5 library can open it. */
-export function hdf5(name, { manifest, manifestBytes, infoBytes, blocks, arrays }, change = () => {}) {
-  const { algorithm, entries } = manifest;
-  const pieces = [];
-  let end = 8192;
-  const place = (bytes) => {
-    const offset = end;
-    pieces.push([offset, bytes]);
-    end += Math.ceil(bytes.length / 64) * 64;
-    return offset;
-  };
-  const index = Buffer.alloc(16 * entries.length);
-  const rows = arrays.map((bytes) => (bytes.length > 0 ? [place(bytes), bytes.length] : [0, 0]));
-  rows.flat().forEach((number, at) => index.writeBigUInt64LE(BigInt(number), 8 * at));
-  const texts = { manifest: manifestBytes, info: infoBytes, index, blocks };
-  const part = (bytes) => ({ offset: place(bytes), size: bytes.length, digest: digest(algorithm, bytes) });
-  const parts = Object.fromEntries(PARTS.map((text) => [text, part(texts[text])]));
-  const file = Buffer.alloc(end);
-  Buffer.from("894844460d0a1a0a000000000008080004001000", "hex").copy(file);
-  file.writeBigUInt64LE(BigInt(end), 40);
-  encodeBlock({ algorithm, arrays: entries.length, rows: entries.length, parts }).copy(file, 4096);
-  for (const [offset, bytes] of pieces) Buffer.from(bytes).copy(file, offset);
-  const path = join(folder, `${name}.h5`);
-  writeFileSync(path, file);
-  return changed(path, (bytes) => change(bytes, parts));
 }
 
 /** Gives a header block its digest again after a change. */

@@ -110,13 +110,13 @@ def test_its_own_tests_and_all_vectors_pass(made: subprocess.CompletedProcess[st
     assert "\n# fail 0\n" in made.stdout
 
 
-def test_it_declares_everything_but_writing_hdf5_and_zip(subject: Subject) -> None:
+def test_it_declares_everything_but_writing_hdf5(subject: Subject) -> None:
     answer = subject.ask(cmd="start", protocol=1)
 
     assert answer["containers"] == {
         "hdf5": ["read"],
         "zarr": ["read", "write"],
-        "zarr.zip": ["read"],
+        "zarr.zip": ["read", "write"],
         "bson": ["read", "write"],
     }
     assert answer["verbs"] == ["load", "validate", "save"]
@@ -156,14 +156,14 @@ def test_it_reads_every_dtype(subject: Subject, tmp_path: Path, name: str, tree:
 
 
 @pytest.mark.filterwarnings("ignore:a str is digested as a tree")
-@pytest.mark.parametrize("container", ["zarr", "bson"])
+@pytest.mark.parametrize("container", ["zarr", "zarr.zip", "bson"])
 @FEW
 @given(tree=trees())
 def test_the_reference_reads_what_it_saves(subject: Subject, tmp_path: Path, container: str, tree: Any) -> None:
     assert_saved(subject, tmp_path / f"tree.{container}", container, tree)
 
 
-@pytest.mark.parametrize("container", ["zarr", "bson"])
+@pytest.mark.parametrize("container", ["zarr", "zarr.zip", "bson"])
 @FEW
 @given(tree=menageries())
 def test_the_reference_reads_every_dtype_that_it_saves(

@@ -8,7 +8,7 @@ const START = {
   protocol: 1,
   implementation: { name: "statetree-javascript", language: "JavaScript", version: "0.1.0" },
   versions: ["1.0"],
-  containers: { hdf5: ["read"], zarr: ["read", "write"], "zarr.zip": ["read"], bson: ["read", "write"] },
+  containers: { hdf5: ["read"], zarr: ["read", "write"], "zarr.zip": ["read", "write"], bson: ["read", "write"] },
   verbs: ["load", "validate", "save"],
 };
 

@@ -13,7 +13,7 @@ import { decodeManifest, judgeAlgorithm, judgeTotals } from "./manifest.mjs";
 import { openContainer } from "./open.mjs";
 import { limitsWith } from "./registry.mjs";
 import { Dict, judgeElements } from "./tree.mjs";
-import { saveZarr } from "./zarr-save.mjs";
+import { saveZarr, saveZarrZip } from "./zarr-save.mjs";
 import { validateZarr } from "./zarr-validate.mjs";
 
 export { Refusal } from "./errors.mjs";
@@ -22,7 +22,7 @@ export * from "./tree.mjs";
 
 const WRITER = "statetree-javascript 0.1.0";
 const LARGEST_ARRAY = 2 ** 32;
-const SAVERS = new Map([["bson", saveBson], ["zarr", saveZarr]]);
+const SAVERS = new Map([["bson", saveBson], ["zarr", saveZarr], ["zarr.zip", saveZarrZip]]);
 
 /** What a container holds: `tree`, `digest` and `info`. Every byte is held against its digest. */
 export function load(path, { limits } = {}) {
@@ -42,8 +42,8 @@ export function validate(path, { limits } = {}) {
 }
 
 /**
- * Saves a tree as `zarr` or `bson`, all or nothing, and returns its digest. `user` is a Dict that is kept in the info text;
- * `time` and `writer` are what that says; `generation` names the one of a Zarr folder.
+ * Saves a tree as `zarr`, `zarr.zip` or `bson`, all or nothing, and returns its digest. `user` is a Dict that is kept in the info text;
+ * `time` and `writer` are what that says; `generation` names the one of a Zarr hierarchy.
  */
 export function save(path, tree, container, options = {}) {
   const { algorithm = "xxh3-128", user = new Dict(), time = now(), writer = WRITER, durable = true, generation } = options;

@@ -13,16 +13,27 @@ __all__ = ["all_made"]
 def all_made() -> Iterator[Made]:
     """Yield all vectors."""
     from statetree_conformance.making import (
+        foreign,
+        invalid_bson,
+        invalid_bson_pieces,
         invalid_common,
         invalid_hdf5_file,
         invalid_hdf5_objects,
         invalid_json,
         invalid_nodes,
+        invalid_zarr,
+        invalid_zarr_arrays,
+        invalid_zarr_packs,
+        invalid_zip,
+        limits,
         valid_bson,
         valid_hdf5,
         valid_trees,
         valid_zarr,
     )
 
-    for table in (valid_trees, valid_hdf5, valid_zarr, valid_bson, invalid_common, invalid_hdf5_file, invalid_hdf5_objects, invalid_json, invalid_nodes):
+    of_all = (valid_trees, invalid_common, invalid_json, invalid_nodes, limits, foreign)
+    of_one = (valid_hdf5, invalid_hdf5_file, invalid_hdf5_objects, valid_bson, invalid_bson, invalid_bson_pieces)
+    of_zarr = (valid_zarr, invalid_zarr, invalid_zarr_arrays, invalid_zarr_packs, invalid_zip)
+    for table in (*of_all, *of_one, *of_zarr):
         yield from table.made()

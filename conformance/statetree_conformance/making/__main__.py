@@ -14,7 +14,9 @@ def differing(folder: Path) -> list[str]:
     wanted = {name: data for made in all_made() for name, data in made.files().items()}
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     missing = [f"{name}: not there" for name in wanted.keys() - found.keys()]
-    other = [f"{name}: other bytes" for name in wanted.keys() & found.keys() if found[name].read_bytes() != wanted[name]]
+    other = [
+        f"{name}: other bytes" for name in wanted.keys() & found.keys() if found[name].read_bytes() != wanted[name]
+    ]
     return sorted([*missing, *other, *(f"{name}: nobody makes it" for name in found.keys() - wanted.keys())])
 
 

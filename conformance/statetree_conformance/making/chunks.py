@@ -1,4 +1,4 @@
-"""Datasets of HDF5 that are not in one piece: in chunks, compact, filtered. Source: spec section 7.3, [H-5] and [H-7]."""
+"""Datasets of HDF5 that are not in one piece: in chunks, compact, filtered. Source: spec section 7.3, [H-5], [H-7]."""
 
 import math
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ def shuffled(data: bytes, size: int) -> bytes:
 
 def cut(array: Array, extent: Sequence[int], beyond: int = 0) -> dict[tuple[int, ...], bytes]:
     """Return the chunks of an array by their first element; bytes beyond the array are `beyond`."""
+    if tuple(extent) == array.shape:
+        return {(0,) * len(extent): array.raw}
     size = itemsize(array.dtype)
     strides = [math.prod(array.shape[axis + 1 :]) for axis in range(len(array.shape))]
     out = {}

@@ -78,19 +78,19 @@ def _line(value: Any) -> str:
 
 
 def expected(text: str) -> dict[str, Any]:
-    """Return an outcome: `accept`, or codes of which the first is the one, and `?` behind them where to accept is right.
+    """Return an outcome: `accept`, or codes of which the first is the one.
 
     >>> expected("JSON_SYNTAX NOT_CANONICAL")
     {'outcome': 'refuse', 'class': 'malformed', 'code': 'JSON_SYNTAX', 'also': ['NOT_CANONICAL']}
     """
     if text == "accept":
         return {"outcome": "accept"}
-    codes = text.removesuffix("?").split()
+    codes = text.split()
     out: dict[str, Any] = {"outcome": "refuse", "class": CLASSES[codes[0]], "code": codes[0]}
     assert all(code in CLASSES for code in codes), codes
     if codes[1:]:
         out["also"] = codes[1:]
-    return out | {"optional": True} if text.endswith("?") else out
+    return out
 
 
 def _content(id: str, container: str, content: Content) -> tuple[dict[str, Any], str | None, bytes | None]:

@@ -114,7 +114,7 @@ def _headers() -> Iterator[Made]:
     for name, size in {"large": len(BASE.text) + 1, "small": len(BASE.text) - 1, "zero": 0}.items():
         fault = "another size of the manifest"
         yield block(
-            f"manifest-{name}", AT["manifest"] + 8, struct.pack("<Q", size), fault, "BSON_CHUNKS MANIFEST_DIGEST"
+            f"manifest-size-{name}", AT["manifest"] + 8, struct.pack("<Q", size), fault, "BSON_CHUNKS MANIFEST_DIGEST"
         )
     huge = struct.pack("<Q", 1 << 30)
     yield block(

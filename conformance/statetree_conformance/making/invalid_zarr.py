@@ -86,7 +86,7 @@ def _root_texts() -> Iterator[Made]:
     text = raw(SOUND["zarr.json"])
 
     def said(name: str, found: bytes, fault: str, codes: str, rows: str = "", rules: str = "Z-9") -> Made:
-        return folder_fault(f"root-{name}", but(SOUND, {"/zarr.json": found}), fault, codes, rows, rules)
+        return folder_fault(f"root-metadata-{name}", but(SOUND, {"/zarr.json": found}), fault, codes, rows, rules)
 
     twice = text.replace(b"{", b'{"node_type":"group",', 1)
     yield said("member-twice", twice, "a member of the root's metadata twice", "JSON_DUPLICATE_KEY", "Z11")

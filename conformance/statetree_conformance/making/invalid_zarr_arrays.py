@@ -195,7 +195,11 @@ def _layout() -> Iterator[Made]:
     }
     for name, encoding in encodings.items():
         yield _other(
-            f"keys-{name}", "another encoding of chunk keys", "Z_METADATA", rules="Z-5 Z-9", chunk_key_encoding=encoding
+            f"chunk-keys-{name}",
+            "another encoding of chunk keys",
+            "Z_METADATA",
+            rules="Z-5 Z-9",
+            chunk_key_encoding=encoding,
         )
 
 
@@ -289,7 +293,12 @@ def _frames() -> Iterator[Made]:
         yield folder_fault(name, chunks(GRID, frame, codecs=(codec,)), fault, "DIGEST", "Z05", "Z-6 C-6")
     bad = crc32c(RAW)[::-1]
     yield folder_fault(
-        "crc32c", chunks(GRID, RAW + bad, codecs=(CRC,)), "a checksum that is big-endian", "DIGEST", "Z05", "Z-5 Z-6"
+        "crc32c-big-endian",
+        chunks(GRID, RAW + bad, codecs=(CRC,)),
+        "a checksum that is big-endian",
+        "DIGEST",
+        "Z05",
+        "Z-5 Z-6",
     )
     yield folder_fault(
         "crc32c-flipped",

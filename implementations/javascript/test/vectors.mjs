@@ -19,7 +19,7 @@ export function vectors() {
 /** Where the bytes of a vector are; a folder is made first. */
 export function placeOf({ kind, id, bytes }) {
   if (bytes.file !== undefined) return join(HERE, kind, bytes.file);
-  const root = join(folder, `${id}.zarr`);
+  const root = join(folder, `${kind}-${id}.zarr`);
   mkdirSync(root);
   for (const [name, content] of Object.entries(bytes.files)) make(join(root, name), content);
   return root;

@@ -204,6 +204,13 @@ class ZarrReader {
     }
   }
 
+  /** The size of a chunk as it is stored; 0 if it is not. */
+  sizeOf(name) {
+    const bytes = this.store.open(this.at(name));
+    bytes?.close();
+    return bytes?.size ?? 0;
+  }
+
   openChunk(name) {
     const bytes = this.store.open(this.at(name));
     if (bytes === null) refuse("ARRAY_MISSING_CHUNK", "a stored chunk", "none", { place: name });

@@ -120,9 +120,10 @@ function findEnd(file) {
 }
 
 function noEnd(file) {
-  const elsewhere = file.read(Math.max(0, file.size - END_SIZE - MAX_COMMENT)).includes(END_SIGNATURE);
+  const tail = file.read(Math.max(0, file.size - END_SIZE - MAX_COMMENT));
+  const elsewhere = tail.subarray(0, -END_SIZE + END_SIGNATURE.length).includes(END_SIGNATURE);
   const code = elsewhere ? "POLYGLOT" : "CONTAINER_TRUNCATED";
-  refuse(code, "an end record without comment at the last byte", elsewhere ? "one elsewhere" : "none", { place: "zip" });
+  refuse(code, "an end record without comment at the last byte", elsewhere ? "one elsewhere" : "none, or part of one", { place: "zip" });
 }
 
 /** What the ZIP64 end record says, if its locator lies before the end record. */
@@ -132,7 +133,7 @@ function findEnd64(file, locatorEnd) {
   const records = file.read(start, END64_SIZE + LOCATOR_SIZE);
   if (records.readUInt32LE(END64_SIZE) !== LOCATOR) return null;
   if (records.readUInt32LE(0) !== END64 || records.readBigUInt64LE(END64_SIZE + 8) !== BigInt(start)) {
-    refuse("POLYGLOT", "the ZIP64 end record directly before its locator", "other bytes", { place: "zip" });
+    form("the ZIP64 end record directly before its locator, which says so", "other bytes", "zip");
   }
   const [here, all, size, directory] = [24, 32, 40, 48].map((at) => Number(records.readBigUInt64LE(at)));
   return { start, disks: [16, 20].map((at) => records.readUInt32LE(at)), counts: [here, all], size, directory };
@@ -155,7 +156,8 @@ function readEntry(bytes, at) {
   if (next > bytes.length) form("an entry inside of the directory", "one that ends behind it", "zip");
   const rawName = bytes.subarray(at + CENTRAL_SIZE, extraAt);
   const wide = widened(bytes.subarray(extraAt, extraAt + extraLength), [size, packed, bytes.readUInt32LE(at + 42)]);
-  const mode = bytes.readUInt16LE(at + 40);
+  const [disk, mode] = [34, 40].map((field) => bytes.readUInt16LE(at + field));
+  if (disk !== 0) form("one disk", `an entry of disk ${disk}`, "zip");
   return { name: rawName.toString("latin1"), rawName, flags, method, crc, mode, size: wide[0], packed: wide[1], offset: wide[2], next };
 }
 
@@ -205,7 +207,9 @@ function locate(file, entry) {
   const rest = file.read(offset + LOCAL_SIZE, nameLength + extraLength);
   const sizes = widened(rest.subarray(nameLength), [22, 18].map((at) => header.readUInt32LE(at)));
   const open = (flags & HAS_DESCRIPTOR) !== 0 && sizes.every((found) => found === 0);
-  const agrees = header.readUInt32LE(0) === LOCAL && rest.subarray(0, nameLength).equals(rawName) && header.readUInt16LE(8) === 0;
+  const [ownFlags, method] = [6, 8].map((at) => header.readUInt16LE(at));
+  const isPlain = header.readUInt32LE(0) === LOCAL && (ownFlags & ENCRYPTED) === 0 && method === 0;
+  const agrees = isPlain && rest.subarray(0, nameLength).equals(rawName);
   if (!agrees || !(open || sizes.every((found) => found === size))) form("a local header as the directory says", "another", name);
   return offset + LOCAL_SIZE + nameLength + extraLength;
 }

@@ -54,7 +54,7 @@ def behind(
         return GAP
 
     content = hdf5_file(BASE, make={0: kept}, **other)
-    return invalid(name, "hdf5", content, fault, "accept", codes, doc=BASE, rows=rows, rules=rules)
+    return invalid(name, "hdf5", content, fault, "accept?", codes, doc=BASE, rows=rows, rules=rules)
 
 
 def made() -> Iterator[Made]:

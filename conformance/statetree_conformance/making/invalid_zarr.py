@@ -35,9 +35,9 @@ def folder_fault(name: str, files: Files, fault: str, codes: str, rows: str = ""
 
 
 def unseen(name: str, files: Files, fault: str, codes: str, rows: str = "", rules: str = "Z-11", **other: Any) -> Made:
-    """Return a vector that a reader accepts."""
+    """Return a vector that a reader accepts that does not look at more than it must."""
     about: dict[str, Any] = {"doc": BASE, "rows": rows, "rules": rules, **other}
-    return invalid(name, "zarr", files, fault, "accept", codes, **about)
+    return invalid(name, "zarr", files, fault, "accept?", codes, **about)
 
 
 def made() -> Iterator[Made]:

@@ -31,9 +31,9 @@ for (const vector of vectors().filter(({ bytes }) => bytes.recipe === undefined)
     for (const [verb, expected] of Object.entries(vector.expect)) {
       const found = judge(() => VERBS[verb](path, { limits: vector.limits }));
       assertExpected(found, expected);
-      if (found.outcome !== "accept" || vector.digest === undefined) continue;
-      assert.equal(found.digest, vector.digest);
-      if (verb === "load") assert.deepEqual(toTagged(found.tree), vector.tree);
+      if (found.outcome !== "accept") continue;
+      if (vector.digest !== undefined) assert.equal(found.digest, vector.digest);
+      if (verb === "load" && vector.tree !== undefined) assert.deepEqual(toTagged(found.tree), vector.tree);
     }
   });
 }

@@ -7,6 +7,7 @@ import { Complex, Dict, Float, kindOf, Name, Record, Scalar, StateArray, Tuple }
 
 const HEX_UP_TO = 4096;
 const MAX_DEPTH = 1000;
+const PIECE = 2 ** 30;
 
 /** The tagged tree of a tree. */
 export const toTagged = (tree) => tagged(tree, new Map());
@@ -53,9 +54,16 @@ function scalarBits({ dtype, bytes }) {
   return [reversedHex(bytes.subarray(0, half)), reversedHex(bytes.subarray(half))];
 }
 
+/** In pieces, since the library takes less than 2 GiB at a time. */
+function sha256Of(bytes) {
+  const hash = createHash("sha256");
+  for (let at = 0; at < bytes.length; at += PIECE) hash.update(bytes.subarray(at, at + PIECE));
+  return hash.digest("hex");
+}
+
 function arrayNode(array, ids) {
   if (!ids.has(array)) ids.set(array, ids.size);
-  const sha256 = createHash("sha256").update(array.bytes).digest("hex");
+  const sha256 = sha256Of(array.bytes);
   const hex = array.bytes.length <= HEX_UP_TO ? { hex: Buffer.from(array.bytes).toString("hex") } : {};
   return { k: "array", id: ids.get(array), dtype: array.dtype, shape: array.shape.map(String), sha256, ...hex };
 }

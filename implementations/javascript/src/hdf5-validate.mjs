@@ -8,6 +8,7 @@ import { linksOf } from "./hdf5/group.mjs";
 import { isCarried } from "./hdf5/names.mjs";
 import { ObjectHeader } from "./hdf5/object.mjs";
 
+const DEEPEST = 64;
 const TEXTS = ["manifest", "info", "index", "blocks"];
 
 export function validateHdf5(reader, { version, entries }) {
@@ -81,6 +82,7 @@ function refuseStray(file, name, address) {
 /** No group can be reached from itself. */
 function judgeCycles(file, header, above, seen) {
   if (above.has(header.address)) refuse("H5_CYCLE", "groups that lead downwards only", "one that leads back", { place: "HDF5" });
+  if (above.size > DEEPEST) refuse("CONTAINER_EXTRA", "no other groups", "many, one in another", { place: "HDF5" });
   if (!header.isGroup || seen.has(header.address)) return;
   seen.add(header.address);
   const path = new Set([...above, header.address]);

@@ -1,6 +1,6 @@
 /** Fixed and extensible arrays: indexes of chunks by their number. */
 
-import { checkedAt, NOWHERE } from "./bytes.mjs";
+import { broken, checkedAt, NOWHERE } from "./bytes.mjs";
 
 const FIXED_HEADER = 24;
 const EXTENSIBLE_HEADER = 68;
@@ -66,6 +66,7 @@ function extensibleArray(blocks, address) {
   const [width, bits, own, least, pointers, pageBits] = header.numbers(6, 1);
   const index = header.skip(48).address();
   if (index === NOWHERE) return () => NOTHING;
+  if (least === 0 || pointers === 0) broken("an index of chunks");
   const shape = { width, page: 2 ** pageBits, prefix: PREFIX + Math.ceil(bits / 8) };
   const direct = 2 * Math.log2(pointers);
   const directBlocks = 2 * (pointers - 1);
@@ -76,7 +77,7 @@ function extensibleArray(blocks, address) {
   return (number) => {
     if (number < own) return blocks.entry(openIndex(PREFIX + number * width), width);
     const at = groups.findLastIndex(({ start }) => start <= number - own);
-    const group = groups[at];
+    const group = groups[at] ?? broken("an index of chunks");
     const rest = number - own - group.start;
     const which = Math.floor(rest / group.count);
     if (at < direct) {

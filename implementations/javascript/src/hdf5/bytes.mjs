@@ -24,7 +24,7 @@ export class Fields {
   }
 
   take(size) {
-    if (size > this.left) broken(this.what);
+    if (!(size >= 0 && size <= this.left)) broken(this.what);
     this.at += size;
     return this.bytes.subarray(this.at - size, this.at);
   }
@@ -36,6 +36,7 @@ export class Fields {
 
   /** A number of 1 to 8 bytes; beyond 2^53−1 it is `NOWHERE`. */
   number(size) {
+    if (size > 8) broken(this.what);
     const bytes = this.take(size);
     if (size <= 6) return size === 0 ? 0 : bytes.readUIntLE(0, size);
     const value = BigInt(bytes.readUIntLE(0, 6)) + (BigInt(bytes.readUIntLE(6, size - 6)) << 48n);
@@ -68,14 +69,14 @@ export const multipleOf8 = (size) => Math.ceil(size / 8) * 8;
 
 /** The fields of a structure of a known size. */
 export function fieldsAt(file, address, size, what) {
-  if (!file.holds(address, size)) broken(what);
+  if (!(size >= 0 && file.holds(address, size))) broken(what);
   return new Fields(file.read(address, size), what);
 }
 
 /** The same of a structure whose last four bytes are its checksum; they are left out. */
 export function checkedAt(file, address, size, what) {
   const { bytes } = fieldsAt(file, address, size + CHECKSUM, what);
-  if (lookup3(bytes.subarray(0, size)) !== bytes.readUInt32LE(size)) broken(what);
+  if (!(size >= 0) || lookup3(bytes.subarray(0, size)) !== bytes.readUInt32LE(size)) broken(what);
   return new Fields(bytes.subarray(0, size), what);
 }
 

@@ -12,7 +12,7 @@ const missing = (place, what) => refuse("ARRAY_MISSING_CHUNK", "all bytes stored
 /** The `size` bytes of a dataset, which is not empty, in pieces; nothing is read before the storage was judged. */
 export function piecesOf(file, dataset, size, place) {
   const { layout } = dataset;
-  if (layout.kind === "chunked") return chunked(file, dataset, place);
+  if (layout.kind === "chunked") return chunked(file, dataset, size, place);
   if (layout.address === NOWHERE) missing(place, "no storage");
   const stored = layout.kind === "compact" ? layout.bytes.length : layout.size;
   if (stored < size) missing(place, `${stored} of ${size} bytes`);
@@ -26,8 +26,10 @@ function judgeEnd(file, address, size, place) {
 }
 
 /** Judges the index of chunks, then yields all rows that one row of chunks covers, and so on. */
-function chunked(file, dataset, place) {
+function chunked(file, dataset, size, place) {
   const { shape, layout } = dataset;
+  const declared = shape.reduce((product, extent) => product * extent, layout.chunk.at(-1));
+  if (declared !== size) refuse("BACKEND_MISMATCH", `${size} bytes in chunks`, `${declared}`, { place });
   const extents = layout.chunk.slice(0, -1);
   if (extents.length !== shape.length || extents.some((extent, axis) => extent === 0 || extent > shape[axis])) {
     refuse("BACKEND_MISMATCH", "chunks within the array", `chunks of ${extents}`, { place });

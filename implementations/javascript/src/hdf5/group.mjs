@@ -22,9 +22,12 @@ export function linksOf(file, header) {
 function* symbolTable(file, message) {
   const [tree, heap] = message.numbers(2, 8);
   const nameAt = localHeap(file, heap);
+  let left = file.size / ENTRY;
   for (const [, address] of oldTree(file, tree, GROUP_NODE, 8, tooMany)) {
     const node = fieldsAt(file, address, 8, "a symbol table").expect("SNOD").skip(2);
     const count = node.number(2);
+    left -= count;
+    if (left < 0) tooMany();
     const entries = fieldsAt(file, address + 8, count * ENTRY, "a symbol table");
     for (let number = 0; number < count; number++) {
       const entry = new Fields(entries.take(ENTRY), "a symbol table");

@@ -10,16 +10,16 @@ export const MESSAGE = {
 
 const SHARED = 2;
 const OLD_PREFIX = 16;
-const MOST_BLOCKS = 4096;
 
 /** An object: its messages as {type, shared, fields}, and how many links name it. */
 export class ObjectHeader {
   constructor(file, address) {
+    this.file = file;
     this.address = address;
     this.messages = [];
     const version = fieldsAt(file, address, 6, "an object header").bytes;
-    if (version.toString("latin1", 0, 4) === "OHDR" && version[4] === 2) this.readNew(file, version[5]);
-    else if (version[0] === 1) this.readOld(file);
+    if (version.toString("latin1", 0, 4) === "OHDR" && version[4] === 2) this.readNew(version[5]);
+    else if (version[0] === 1) this.readOld();
     else broken("an object header");
   }
 
@@ -48,7 +48,8 @@ export class ObjectHeader {
     return this.has(MESSAGE.dataspace) && this.has(MESSAGE.layout);
   }
 
-  readOld(file) {
+  readOld() {
+    const { file } = this;
     const prefix = fieldsAt(file, this.address, OLD_PREFIX, "an object header").skip(4);
     this.links = prefix.number(4);
     const size = prefix.number(4);
@@ -60,7 +61,8 @@ export class ObjectHeader {
     });
   }
 
-  readNew(file, flags) {
+  readNew(flags) {
+    const { file } = this;
     const prefix = 6 + (flags & 0x20 ? 16 : 0) + (flags & 0x10 ? 4 : 0);
     const width = 2 ** (flags & 3);
     const start = prefix + width;
@@ -82,9 +84,11 @@ export class ObjectHeader {
   /** Reads all messages of a block and of those that continue it; what is shorter than the head of a message is a gap. */
   readBlocks(open, first, head, next) {
     const blocks = [first];
-    for (let at = 0; at < blocks.length; at++) {
-      if (at === MOST_BLOCKS) broken("an object header");
-      const fields = open(...blocks[at]);
+    let left = this.file.size;
+    for (const [address, size] of blocks) {
+      left -= size;
+      if (left < 0) broken("an object header");
+      const fields = open(address, size);
       while (fields.left >= head) {
         const { type, flags, bytes } = next(fields);
         if (type === MESSAGE.continuation) blocks.push(new Fields(bytes, "an object header").numbers(2, 8));

@@ -6,6 +6,7 @@ const OLD_HEADER = 24;
 const NEW_HEADER = 34;
 const NEW_PREFIX = 6;
 const AROUND_RECORDS = 10;
+const DEEPEST = 32;
 
 /**
  * Yields [key, address] of each entry of a B-tree of version 1; keys are Fields. `tooMany` is called when it names more entries than
@@ -38,7 +39,7 @@ export function* newTree(file, address, type, tooMany) {
   const nodeSize = header.number(4);
   const [recordSize, depth] = header.numbers(2, 2);
   const [root, rootCount] = [header.skip(2).address(), header.number(2)];
-  if (nodeSize <= AROUND_RECORDS || recordSize === 0) broken("a B-tree");
+  if (recordSize === 0 || depth > DEEPEST) broken("a B-tree");
   const levels = levelsOf(nodeSize, recordSize, depth);
   let left = Math.ceil(file.size / recordSize);
   if (rootCount > 0) yield* below(root, depth, rootCount);
@@ -64,6 +65,7 @@ export function* newTree(file, address, type, tooMany) {
 /** For each level of a B-tree of version 2 the sizes of a pointer to a node below and of the two counts in it. */
 function levelsOf(nodeSize, recordSize, depth) {
   let most = Math.floor((nodeSize - AROUND_RECORDS) / recordSize);
+  if (most < 1) broken("a B-tree");
   const countSize = bytesFor(most);
   let [total, totalSize] = [most, 0];
   const levels = [{ pointer: 0, countSize, totalSize }];

@@ -165,9 +165,10 @@ def _parts() -> Iterator[Made]:
         "A15",
         rules,
     )
-    yield folder_fault("arrays-missing", without(SOUND, "arrays"), "no folder of arrays", "ARRAY_MISSING", "A15", rules)
+    both = "ARRAY_MISSING Z_METADATA"
+    yield folder_fault("arrays-missing", without(SOUND, "arrays"), "no folder of arrays", both, "A15", rules)
     filed = but(without(SOUND, "arrays"), {"arrays": b"x"})
-    yield folder_fault("arrays-file", filed, "a file in place of the folder of arrays", "ARRAY_MISSING", rules="Z-9")
+    yield folder_fault("arrays-file", filed, "a file in place of the folder of arrays", both, rules="Z-9")
     other = but(
         without(SOUND, "arrays/0-a"),
         {f"arrays/0-A/{name}": raw(SOUND[f"{GENERATION}/arrays/0-a/{name}"]) for name in ("zarr.json", "c.0")},
@@ -311,7 +312,7 @@ def _unread() -> Iterator[Made]:
             f"{part}-metadata-shape",
             lying,
             f"metadata of the {part} with another extent",
-            "Z_METADATA BACKEND_MISMATCH",
+            "Z_METADATA BACKEND_MISMATCH ARRAY_MISSING_CHUNK BLOCK_DIGEST",
             rules="Z-4 Z-11",
         )
     lying = metadata(SOUND, "manifest/zarr.json", data_type="int8")

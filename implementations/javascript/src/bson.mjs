@@ -11,7 +11,7 @@ import { judgeVersion } from "./manifest.mjs";
 export const PIECE = 8_388_608;
 
 export const TEXTS = ["blocks", "index", "info", "manifest"];
-export const TRAILER = 546;
+const TRAILER = 546;
 export const ROW = 24;
 const TEXT_FORM = { kind: "string", n: "int32", pad: "binary", data: "binary" };
 

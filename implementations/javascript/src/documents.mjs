@@ -8,7 +8,9 @@ export const MAX_DOCUMENT = 16 * 2 ** 20;
 const MAX_NESTED = 4;
 const [STRING, DOCUMENT, ARRAY, BINARY, INT32, INT64] = [0x02, 0x03, 0x04, 0x05, 0x10, 0x12];
 const CODE = new Set([0x0d, 0x0f]);
-const NAMES = new Map([[STRING, "string"], [DOCUMENT, "document"], [ARRAY, "array"], [BINARY, "binary"], [INT32, "int32"], [INT64, "int64"]]);
+const NAMES = new Map([
+  [STRING, "string"], [DOCUMENT, "document"], [ARRAY, "array"], [BINARY, "binary"], [INT32, "int32"], [INT64, "int64"],
+]);
 
 /** The elements of the document that `bytes` are, as [{name, type, value}]. */
 export function parseDocument(bytes, place) {

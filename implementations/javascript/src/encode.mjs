@@ -86,7 +86,8 @@ class NodeEncoder {
   kind(value) {
     const kind = isProxy(value) ? null : kindOf(value);
     if (kind !== null) return kind;
-    const remedy = typeof value === "number" ? "a BigInt is an int, Float.of(number) a float" : "save its state as values of the data model";
+    const isNumber = typeof value === "number";
+    const remedy = isNumber ? "a BigInt is an int, Float.of(number) a float" : "save its state as values of the data model";
     return this.refuse("WRITE_TYPE", "a value of the data model", `a JavaScript ${typeof value}`, remedy);
   }
 

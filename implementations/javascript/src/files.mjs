@@ -13,7 +13,7 @@ const ONE_READ = 2 ** 30;
 export const TEMPORARY = ".statetree-tmp";
 
 /** What `act` returns; an error of the system becomes a refusal. */
-export function guarded(path, act) {
+function guarded(path, act) {
   try {
     return act();
   } catch (error) {
@@ -101,7 +101,7 @@ export function openFile(path, place, follow = false) {
 }
 
 /** Where a writer puts bytes, one run after another. */
-export class Sink {
+class Sink {
   constructor(fd) {
     this.fd = fd;
     this.position = 0;

@@ -11,7 +11,9 @@ export const VERSION = "1.0";
 
 const PLACE = "manifest";
 const RATIO_COUNTS_FROM = 2 ** 32;
-const MEMBERS = new Map([["algorithm", "a string"], ["arrays", "a list"], ["features", "a list"], ["statetree", "a string"], ["tree", null]]);
+const MEMBERS = new Map([
+  ["algorithm", "a string"], ["arrays", "a list"], ["features", "a list"], ["statetree", "a string"], ["tree", null],
+]);
 const ENTRY = new Map([["digest", "a string"], ["dtype", "a string"], ["shape", "a list"]]);
 
 /** Refuses a text that is no version, or one of a MAJOR other than 1 ([M-2]). */

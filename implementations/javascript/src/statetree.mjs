@@ -53,7 +53,9 @@ export function save(path, tree, container, options = {}) {
   const limits = limitsWith(options.limits);
   const content = encodeTree(tree, algorithm, limits);
   const infoBytes = encodeInfo(time, writer, encodeUser(user, limits));
-  if (infoBytes.length > limits.info_bytes) refuse("LIMIT_MANIFEST", `at most ${limits.info_bytes} bytes`, `${infoBytes.length}`, { place: "info" });
+  if (infoBytes.length > limits.info_bytes) {
+    refuse("LIMIT_MANIFEST", `at most ${limits.info_bytes} bytes`, `${infoBytes.length}`, { place: "info" });
+  }
   decodeInfo(infoBytes, limits);
   saver(path, { ...content, infoBytes }, { durable, generation });
   return treeDigest(algorithm, content.manifestBytes);

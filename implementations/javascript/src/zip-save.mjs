@@ -35,7 +35,8 @@ export class ZipWriter {
     const fields = numbers([2, 0], [2, 0], [2, 0], [2, DATE], [4, crc32([bytes])], [4, size], [4, size], [2, text.length]);
     const padding = -(offset + LOCAL_SIZE + text.length + EXTRA_HEAD) & (ALIGNED - 1);
     const extra = numbers([2, PADDING_FIELD], [2, padding]);
-    this.sink.write(Buffer.concat([numbers([4, 0x04034b50], [2, VERSION]), fields, numbers([2, EXTRA_HEAD + padding]), text, extra, Buffer.alloc(padding)]));
+    const head = numbers([4, 0x04034b50], [2, VERSION]);
+    this.sink.write(Buffer.concat([head, fields, numbers([2, EXTRA_HEAD + padding]), text, extra, Buffer.alloc(padding)]));
     this.sink.write(bytes);
     this.directory.push(central(text, fields, offset));
   }
@@ -51,7 +52,8 @@ export class ZipWriter {
 
   wideEnd(count, size, start) {
     const at = this.sink.position;
-    this.sink.write(numbers([4, 0x06064b50], [8, 44], [2, MADE_BY], [2, VERSION_64], [8, 0], [8, count], [8, count], [8, size], [8, start]));
+    const head = [[4, 0x06064b50], [8, 44], [2, MADE_BY], [2, VERSION_64], [8, 0]];
+    this.sink.write(numbers(...head, [8, count], [8, count], [8, size], [8, start]));
     this.sink.write(numbers([4, 0x07064b50], [4, 0], [8, at], [4, 1]));
   }
 }

@@ -9,7 +9,10 @@ const CHECKSUM = 4;
 const NOTHING = { address: NOWHERE };
 
 /** What finds the entry of a chunk by its number in the array at an address. */
-export const chunkArray = (file, index, address, isFiltered) => (index === "fixed array" ? fixedArray : extensibleArray)(new Blocks(file, isFiltered), address);
+export function chunkArray(file, index, address, isFiltered) {
+  const blocks = new Blocks(file, isFiltered);
+  return index === "fixed array" ? fixedArray(blocks, address) : extensibleArray(blocks, address);
+}
 
 /** Reads blocks, each of them once, and entries in them. */
 class Blocks {

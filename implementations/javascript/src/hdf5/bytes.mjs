@@ -9,7 +9,8 @@ const CHECKSUM = 4;
 export const NOWHERE = Infinity;
 
 /** An object that cannot be opened ([H-7]). */
-export const broken = (what) => refuse("CONTAINER_TRUNCATED", `${what} that can be read`, "other bytes, or the end of the file", { place: "HDF5" });
+export const broken = (what) =>
+  refuse("CONTAINER_TRUNCATED", `${what} that can be read`, "other bytes, or the end of the file", { place: "HDF5" });
 
 /** Fields one after another; numbers are unsigned and little-endian. */
 export class Fields {

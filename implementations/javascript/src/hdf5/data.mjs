@@ -53,7 +53,8 @@ function* slabs(file, dataset, { chunks, extents, counts }, place) {
       const chunk = chunks.get(at.join()) ?? missing(place, `no chunk ${at}`);
       const isEdge = at.some((number, axis) => (number + 1) * extents[axis] > shape[axis]);
       const bytes = unfiltered(file, dataset, chunk, isEdge, place);
-      copyBlock(slab, [rows, ...shape.slice(1)], bytes, extents, [0, ...numbers.map((number, axis) => number * extents[axis + 1])], itemsize);
+      const start = [0, ...numbers.map((number, axis) => number * extents[axis + 1])];
+      copyBlock(slab, [rows, ...shape.slice(1)], bytes, extents, start, itemsize);
     }
     yield slab;
   }

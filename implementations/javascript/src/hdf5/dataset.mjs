@@ -104,7 +104,8 @@ function attribute(fields) {
   const [version, flags] = fields.numbers(2, 1);
   const sizes = fields.numbers(3, 2);
   if (version === 3) fields.skip(1);
-  const [name, datatype, dataspace] = sizes.map((size) => new Fields(fields.take(version === 1 ? multipleOf8(size) : size), "an attribute"));
+  const part = (size) => new Fields(fields.take(version === 1 ? multipleOf8(size) : size), "an attribute");
+  const [name, datatype, dataspace] = sizes.map(part);
   return [name.text(false), flags === 0 ? fixedText(datatype, dataspaceOf(dataspace).shape, fields) : null];
 }
 

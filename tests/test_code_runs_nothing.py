@@ -25,6 +25,8 @@ MODULES = {
 """Modules that are never imported."""
 LOADING = {"statetree.plugins"}
 """Where the names of modules may come from outside of the code."""
+WORKER = "statetree.child"
+"""Where the validator starts its own worker, and nothing else, if it has one."""
 
 
 def modules() -> Iterator[tuple[str, ast.AST]]:
@@ -62,7 +64,8 @@ def test_nothing_in_the_code_runs_or_imports_what_data_name() -> None:
                 found.append(f"{place} calls {called(node)}")
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 found.append(f"{place} says allow_pickle")
-            found += [f"{place} imports {module}" for module in imported(node) if module.split(".")[0] in MODULES]
+            never = MODULES - {"subprocess"} if name == WORKER else MODULES
+            found += [f"{place} imports {module}" for module in imported(node) if module.split(".")[0] in never]
             if isinstance(node, ast.Attribute) and node.attr == "load" and name not in LOADING:
                 value = node.value
                 if isinstance(value, ast.Name) and value.id in ("np", "numpy", "torch"):

@@ -121,8 +121,6 @@ def test_validating_a_vector_ends_as_its_record_says(vector: Vector, tmp_path: P
 
     expected = vector.expect["validate"]
     assert outcome(expected, problems[0].code if problems else None) == wanted(expected)
-    # One fault a vector: nothing else is wrong with it.
-    assert {problem.code for problem in problems} <= {expected.get("code"), *expected.get("also", ())}
 
 
 def test_no_invalid_vector_runs_imports_or_opens_anything(tmp_path: Path) -> None:

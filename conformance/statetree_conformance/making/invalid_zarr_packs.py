@@ -10,7 +10,17 @@ from statetree_conformance.making.record import Made, invalid
 from statetree_conformance.making.texts import document
 from statetree_conformance.making.valid_zarr import GZIP
 from statetree_conformance.making.values import Array
-from statetree_conformance.making.zarr import GENERATION, Files, but, folder, metadata, packed, raw
+from statetree_conformance.making.zarr import (
+    GENERATION,
+    Files,
+    array_json,
+    but,
+    folder,
+    json_text,
+    metadata,
+    packed,
+    raw,
+)
 
 __all__ = ["made"]
 
@@ -59,9 +69,9 @@ def _pack_rows() -> Iterator[Made]:
     sound = packed(PACKED)
     index = raw(sound[f"{GENERATION}/{INDEX}"])
     for name, data in {"short": index[:-24], "long": index + bytes(24), "odd": index[:-1], "empty": b""}.items():
-        yield folder_fault(
-            f"pack-index-{name}", but(sound, {INDEX: data}), "an index of another size", "Z_METADATA", rules="Z-7"
-        )
+        said = json_text(array_json("uint8", [len(data)], separator="/"))
+        files = but(sound, {INDEX: data, "packs/index/zarr.json": said})
+        yield folder_fault(f"pack-index-{name}", files, "an index of another size", "Z_METADATA", rules="Z-7")
 
 
 def _packs() -> Iterator[Made]:

@@ -20,7 +20,7 @@ from statetree.errors import StateTreeError, fail, shown
 from statetree.files import MappedFile
 from statetree.store import ArraySpec
 from statetree_backends._hdf5_datatypes import check_datatype, is_integer
-from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored, Unpacker
+from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored
 
 __all__ = ["Library"]
 
@@ -92,8 +92,8 @@ class Library:
         """Close the file; allowed twice."""
         self._arrays: Any = None
 
-    def text(self, name: str, most: int) -> bytes | None:
-        """Return the bytes of the uint8 dataset `/name`, which may have `most` bytes; None if there is none."""
+    def text(self, name: str, most: int) -> Stored | None:
+        """Return where the uint8 dataset `/name` lies, which may have `most` bytes; None if there is none."""
         place = f"/{name}"
         with _errors(place):
             dataset = self._child(self._h5.h5g.open(self._id, b"/"), name, place)
@@ -102,10 +102,10 @@ class Library:
             if isinstance(dataset, self._h5.h5d.DatasetID):
                 self._check_storage(dataset, place)
                 if dataset.rank == 1 and is_integer(self._h5, dataset.get_type(), 1, signed=False):
-                    return self._content(dataset, most, place)
+                    return self._stored_text(dataset, most, place)
         fail("H5_MANIFEST_FORM", "a uint8 dataset of one dimension", "something else", place=place, remedy=_FOREIGN)
 
-    def _content(self, dataset: Any, most: int, place: str) -> bytes:
+    def _stored_text(self, dataset: Any, most: int, place: str) -> Stored:
         size = int(dataset.shape[0])
         if size > most:
             fail("H5_MANIFEST_FORM", f"at most {most} bytes", str(size), place=place, remedy=_DAMAGED)
@@ -113,9 +113,7 @@ class Library:
         # Deflate makes 1,032 bytes of one at the most.
         if size > 1032 * self._file.size:
             fail("ARRAY_MISSING_CHUNK", f"{size} bytes", f"a file of {self._file.size}", place=place, remedy=_DAMAGED)
-        out = bytearray(size)
-        Unpacker(self._file).read(stored, 0, size, memoryview(out))
-        return bytes(out)
+        return stored
 
     def array(self, spec: ArraySpec) -> Stored:
         """Return where an array lies, its dataset having been checked.

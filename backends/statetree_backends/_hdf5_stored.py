@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class Stored:
     chunks: Chunks | None = None
     """Data in chunks."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data."""
+        return prod(self.shape) * self.itemsize
+
 
 class Unpacker:
     """Reads datasets of one file; it keeps the chunk that was unpacked last, for reads that end inside of one."""
@@ -57,6 +63,16 @@ class Unpacker:
     def __init__(self, file: MappedFile) -> None:
         self._file = file
         self._last: tuple[int, Bytes] | None = None
+
+    def whole(self, stored: Stored) -> bytes:
+        """Return all bytes of a dataset, whose size was held against the file.
+
+        Raises:
+            StateTreeError: as `read` does.
+        """
+        out = bytearray(stored.nbytes)
+        self.read(stored, 0, len(out), memoryview(out))
+        return bytes(out)
 
     def read(self, stored: Stored, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of a dataset's canonical bytes into `out`.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from statetree.child import Budget
 from statetree.errors import StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
@@ -16,7 +17,7 @@ from statetree.store import ArraySpec, Layout, WriteOptions
 from statetree.version import check_major
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
-from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_isolated import Finder, open_library
 from statetree_backends._hdf5_stored import Stored, Unpacker
 from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
 
@@ -48,10 +49,11 @@ class Hdf5Reader:
     where one is wrong, or the header is not at 4096 any more, the same part is read by its name through the library.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, budget: Budget | None = None) -> None:
         self._limits = limits
+        self._budget = budget
         self._specs: Sequence[ArraySpec] = ()
-        self._library: Library | None = None
+        self._library: Finder | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
         self._lock = threading.RLock()
@@ -102,16 +104,17 @@ class Hdf5Reader:
                 if error.error_class != "integrity":
                     raise
                 self._short = False
-        data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
+        stored = self._by_library(lambda library: library.text("header", HEADER_SIZE))
+        data = None if stored is None else self._unpacker.whole(stored)
         if data is None or len(data) < SIZE or data[: len(MAGIC)] != MAGIC:
             expected, found = f"a header block of {SIZE} bytes", "none" if data is None else f"{len(data)} bytes"
             fail("H5_MANIFEST_FORM", expected, found, place="/header", remedy=_DAMAGED)
         return unpack_block(data[:SIZE], "/header", COMPRESSIONS)
 
-    def _by_library(self, ask: Callable[[Library], Any]) -> Any:
+    def _by_library(self, ask: Callable[[Finder], Any]) -> Any:
         with self._lock:
             if self._library is None:
-                self._library = Library(self._file)
+                self._library = open_library(self._file, self._budget)
             return ask(self._library)
 
     def _part(self, name: str, limit: int | None) -> bytes:
@@ -124,9 +127,10 @@ class Hdf5Reader:
                 return checked_text(name, data, self._block.algorithm, part.digest, f"/{name}")
             except StateTreeError:
                 pass  # moved or changed by another tool: the library knows where it is now
-        found = self._by_library(lambda library: library.text(name, part.size))
-        if found is None:
+        stored = self._by_library(lambda library: library.text(name, part.size))
+        if stored is None:
             fail("ARRAY_MISSING", f"the dataset /{name}", "none", place=f"/{name}", remedy=_DAMAGED)
+        found = self._unpacker.whole(stored)
         return checked_text(name, found, self._block.algorithm, part.digest, f"/{name}")
 
     def algorithm(self) -> str:
@@ -229,11 +233,22 @@ class Hdf5Reader:
 
 
 class Hdf5Backend:
-    """HDF5 files."""
+    """HDF5 files.
+
+    Args:
+        budget: what the HDF5 library may take in a process of its own; None: it runs in this process.
+    """
 
     name = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
     compressions: tuple[str, ...] = COMPRESSIONS
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget
+
+    def isolated(self, budget: Budget) -> "Hdf5Backend":
+        """Return this backend with the HDF5 library in a process of its own, which may take so much."""
+        return Hdf5Backend(budget)
 
     def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
         """H5py is part of the base install."""
@@ -250,9 +265,10 @@ class Hdf5Backend:
         except StateTreeError:
             return False
         try:
-            library = Library(file)
+            library = open_library(file, self._budget)
             try:
-                return (library.text("header", HEADER_SIZE) or b"").startswith(MAGIC)
+                stored = library.text("header", HEADER_SIZE)
+                return stored is not None and Unpacker(file).whole(stored).startswith(MAGIC)
             finally:
                 library.close()
         except StateTreeError:
@@ -277,7 +293,7 @@ class Hdf5Backend:
 
     def reader(self, path: Path, limits: Limits) -> Hdf5Reader:
         """Open a file."""
-        return Hdf5Reader(path, limits)
+        return Hdf5Reader(path, limits, self._budget)
 
 
 BACKEND = Hdf5Backend()

@@ -496,6 +496,11 @@ class MappedFile:
                 self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
         return self._map[offset : offset + size]
 
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor, for a process that is to have the file open too."""
+        return self._fd
+
     def is_locked(self) -> bool:
         """Whether another program holds a lock that lets nobody read."""
         try:

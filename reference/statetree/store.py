@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statetree.child import Budget
 from statetree.dtype import BY_NAME
 from statetree.limits import Limits
 
-__all__ = ["ArraySpec", "Backend", "Layout", "Reader", "WriteOptions", "Writer"]
+__all__ = ["ArraySpec", "Backend", "Isolable", "Layout", "Reader", "WriteOptions", "Writer"]
 
 
 class ArraySpec:
@@ -188,3 +189,11 @@ class Backend(Protocol):
 
     def reader(self, path: Path, limits: Limits) -> Reader:
         """Open the store at `path`; the container's own framing and version are checked here."""
+
+
+@runtime_checkable
+class Isolable(Protocol):
+    """A backend whose library may crash on a hostile file, and can be put into a process of its own."""
+
+    def isolated(self, budget: Budget) -> Backend:
+        """Return this backend with its library in a process of its own, which may take so much."""

@@ -1,0 +1,48 @@
+"""What a process does that has the HDF5 library to itself: it answers where datasets lie. Source: spec section 7.3."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py  # noqa: F401 - loaded once, before there are children
+
+from statetree.files import MappedFile
+from statetree.store import ArraySpec
+from statetree_backends._hdf5_library import Library
+
+__all__ = ["attend"]
+
+
+class _Session:
+    """A file open in the library."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._library: Library | None = None
+
+    def open(self, name: str) -> None:
+        self._library = Library(MappedFile(Path(name), fd=self._descriptor))
+
+    @property
+    def library(self) -> Library:
+        assert self._library is not None
+        return self._library
+
+    def text(self, name: str, most: int) -> Any:
+        return self.library.text(name, most)
+
+    def array(self, name: str, dtype: str, shape: list[int]) -> Any:
+        return self.library.array(ArraySpec.of(name, dtype, tuple(shape)))
+
+
+def attend(descriptor: int | None) -> Callable[[Any], Any]:
+    """Return the function that answers requests, lists of a name and arguments, about the file of a descriptor."""
+    assert descriptor is not None
+    session = _Session(descriptor)
+    operations: dict[str, Callable[..., Any]] = {"open": session.open, "text": session.text, "array": session.array}
+
+    def answer(request: Any) -> Any:
+        name, *arguments = request
+        return operations[name](*arguments)
+
+    return answer

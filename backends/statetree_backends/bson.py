@@ -1,17 +1,18 @@
 """The BSON backend: a stream of documents below 16 MiB. Source: spec section 7.5."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from statetree.errors import fail
+from statetree.errors import StateTreeError, fail
 from statetree.limits import Limits
-from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree_backends._block import split_blocks
+from statetree_backends._bson_examine import examine
 from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
 from statetree_backends._bson_writer import BsonWriter
@@ -130,6 +131,16 @@ class BsonReader:
     def reread(self, index: int) -> bool:
         """There is no other way."""
         return False
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the documents of the file."""
+        index: Index | None = None
+        if asked.bound:
+            try:
+                index = self._index
+            except StateTreeError as error:
+                yield Finding(error.problems[0])
+        yield from examine(self._container, self._specs, index, asked)
 
     def stored_bytes(self) -> int:
         """Return the size of the file."""

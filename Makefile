@@ -4,8 +4,9 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Torch is no extra of ours: which build fits depends on the machine. The tests are held against this version.
-TORCH := torch==2.13.0
+# Torch is no extra of ours, nor is torchdata, which asks for it: which build fits depends on the machine. The tests are
+# held against these versions.
+TORCH := torch==2.13.0 torchdata==0.11.0
 
 .PHONY: demo test test-long bench lint clean
 
@@ -37,7 +38,7 @@ $(BIN)/python:
 .venv/test.stamp: MORE = $(TORCH)
 .venv/demo.stamp: EXTRAS = demo
 .venv/bench.stamp: EXTRAS = bench
-.venv/%.stamp: pyproject.toml | $(BIN)/python
+.venv/%.stamp: pyproject.toml Makefile | $(BIN)/python
 	$(PIP) install $(MORE) --editable '.[$(EXTRAS)]'
 	@touch $@
 

@@ -110,12 +110,29 @@ def test_the_nearest_project_upwards_counts_and_no_other(quiet_place: Path, monk
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[tool.statetree]\n", "[tool.statetree]\nbackend = 1\n", "tool = 1\n", "[tool]\nstatetree = 1\n", "= no toml"],
+    ["", "[tool.statetree]\n", "[tool]\nother = 1\n"],
 )
-def test_a_project_that_says_nothing_usable_changes_nothing(quiet_place: Path, text: str) -> None:
+def test_a_project_that_says_nothing_changes_nothing(quiet_place: Path, text: str) -> None:
     configure(quiet_place, text)
 
     assert saved("x") == "hdf5"
+
+
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\nstatetree = 1\n", "= no toml"])
+def test_a_project_file_that_cannot_be_read_changes_nothing_but_is_told(quiet_place: Path, text: str) -> None:
+    configure(quiet_place, text)
+
+    with pytest.warns(UserWarning, match=r"pyproject\.toml cannot be read for a backend"):
+        assert saved("x") == "hdf5"
+
+
+def test_a_project_that_names_no_text_is_refused(quiet_place: Path) -> None:
+    configure(quiet_place, "[tool.statetree]\nbackend = 1\n")
+
+    with pytest.raises(UsageError) as caught:
+        saved("x")
+
+    assert str(caught.value).startswith("expected the name of a backend, got 1 (in ")
 
 
 def test_an_empty_environment_variable_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +289,7 @@ def test_an_unknown_digest_algorithm_is_refused() -> None:
 
     assert str(caught.value) == (
         "expected a digest algorithm of xxh3-128, sha-256, blake3, got 'md5': "
-        "choose one of these, or read the file with a newer statetree"
+        "choose one of these; a file with another one needs a newer statetree"
     )
     assert not Path("x.h5").exists()
 

@@ -122,10 +122,10 @@ def of_dtype(dtype: Any, name: str, remedy: str) -> Any:
     return pytest.param({"x": np.zeros(2, dtype)}, "WRITE_DTYPE", text, id=f"array of {name}")
 
 
-def key(value: Any, name: str) -> Any:
+def key(value: Any, name: str, remedy: str = KEYS) -> Any:
     text = (
         "expected a key that is str, int, bool, None, bytes, Symbol or a tuple of these, "
-        f"got a key of type {name} (at /model): {KEYS}"
+        f"got a key of type {name} (at /model): {remedy}"
     )
     return pytest.param({"model": {value: 1}}, "KEY_TYPE", text, id=f"key {value!r:.40}")
 
@@ -217,7 +217,7 @@ UNSUPPORTED = [
     key(float("nan"), "float"),
     key(1j, "complex"),
     key(frozenset(), "frozenset"),
-    key(np.int64(1), "numpy.int64"),
+    key(np.int64(1), "numpy.int64", "use int(key)"),
     key(Colour.RED, f"{__name__}.Colour"),
     key(Words("x"), f"{__name__}.Words"),
     key(Point(1, 2), f"{__name__}.Point"),
@@ -411,8 +411,8 @@ def test_arrays_beside_the_tree_are_refused(tmp_path: Path) -> None:
     [
         (b"x.h5", "got an object of type bytes: give its path; a save is atomic only at a path"),
         (3, "got an object of type int: give its path; a save is atomic only at a path"),
-        ("", "got '': give a path as str"),
-        ("a\0b.h5", "got 'a\\x00b.h5': give a path as str"),
+        ("", "got '': give a path as str, not empty and without NUL characters"),
+        ("a\0b.h5", "got 'a\\x00b.h5': give a path as str, not empty and without NUL characters"),
         ("s3://bucket/x.h5", "got a URL: copy the file here first; object stores are not supported yet"),
     ],
 )

@@ -170,3 +170,86 @@ def test_the_module_runs_as_the_command_does_and_a_closed_pipe_is_no_error(files
 
     assert b"float32 (2, 3)" in whole.stdout
     assert error == b""
+
+
+def test_digest_goes_on_behind_a_file_that_is_wrong(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run("digest", "a.h5", "none.h5", "b.bson")
+
+    printed = capsys.readouterr()
+    assert status == 3
+    assert [line.split()[-1] for line in printed.out.splitlines()] == ["a.h5", "b.bson"]
+    assert printed.err == "error: expected a file or folder, got nothing (in none.h5): check the path\n"
+
+
+def test_converting_into_memory_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run("convert", "a.h5", "x", "--backend", "memory")
+
+    assert status == 2
+    assert capsys.readouterr().err == (
+        "error: expected a container that outlives the command, got 'memory': choose hdf5, zarr or bson\n"
+    )
+
+
+def test_paths_of_differences_are_never_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = ["encoder" * 5, "layers" * 6, "attention" * 5, "weight"]
+    for name, value in (("a.h5", 1.0), ("b.h5", 2.0)):
+        tree: Any = np.array([value])
+        for key in reversed(deep):
+            tree = {key: tree}
+        st.save(tmp_path / name, tree)
+
+    run("diff", str(tmp_path / "a.h5"), str(tmp_path / "b.h5"))
+
+    assert capsys.readouterr().out == (
+        f"/{'/'.join(deep)}\n    value  float64 (1,)  1 elements, max abs 1, max rel 0.5\n1 difference\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "error"),
+    [
+        ("> /dev/full", 3, "error: expected to write the output, got no space left on device\n"),
+        (">&-", 0, ""),
+        ("> /dev/null", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_no_traceback(files: Path, how: str, status: int, error: str) -> None:
+    command = f"{sys.executable} -m statetree inspect a.h5 {how}"
+
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, encoding="utf-8", check=False)
+
+    assert (done.returncode, done.stderr) == (status, error)
+
+
+def test_a_terminal_without_unicode_gets_escapes(files: Path) -> None:
+    command = [sys.executable, "-m", "statetree", "inspect", "a.h5"]
+
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+
+    assert done.returncode == 0
+    assert rb"\u251c\u2500\u2500 model  dict of 2" in done.stdout
+
+
+def test_warnings_are_a_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run("convert", "a.h5", "y.bson", "--backend", "zarr")
+
+    assert status == 0
+    assert capsys.readouterr().err == (
+        "warning: backend 'zarr' was asked for and is used, though 'y.bson' looks like 'bson'\n"
+    )
+
+
+def test_inspect_takes_a_moment_for_a_long_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    st.save(tmp_path / "x.h5", {"a": list(range(20_000)), "b": (1, [2])})
+
+    run("inspect", str(tmp_path / "x.h5"))
+
+    out = capsys.readouterr().out.splitlines()
+    assert out[1:3] == ["├── a  list of 20000", "│   ├── #0  int 0"]
+    assert out[20_001:20_006] == [
+        "│   └── #19999  int 19999",
+        "└── b  tuple of 2",
+        "    ├── #0  int 1",
+        "    └── #1  list of 1",
+        "        └── #0  int 2",
+    ]

@@ -446,7 +446,7 @@ def test_depth_60_is_accepted_and_61_refused() -> None:
         (
             text(algorithm='"md5"'),
             "expected a digest algorithm of xxh3-128, sha-256, blake3, got 'md5': "
-            "choose one of these, or read the file with a newer statetree",
+            "choose one of these; a file with another one needs a newer statetree",
         ),
         (
             text('{"list":[{"scalar":["O","00"]}]}'),

@@ -179,8 +179,8 @@ def test_a_text_of_no_path_is_refused_where_a_path_is_asked_for() -> None:
         lookup(TREE, "a/b")
 
     assert str(caught.value) == (
-        "expected a path such as /model/layers/#0/weight, got expected '/' at character 0 of the path 'a/b': "
-        "write / before each key and #0 for positions"
+        "expected a path such as /model/layers/#0/weight, or a tuple of keys, "
+        "got expected '/' at character 0 of the path 'a/b': write / before each key and #0 for positions"
     )
 
 

@@ -117,6 +117,7 @@ class FolderTarget:
                 fail("USAGE", "a folder, or a new name", "a file", place=str(self._path), remedy="give another path")
             self._check_ours()
         else:
+            files.check_parent(self._path, self._path)
             with suppress(FileExistsError):
                 files.make_folder(self._path)
                 self._made_root = True

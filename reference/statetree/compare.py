@@ -10,6 +10,7 @@ import numpy as np
 from statetree.dtype import BY_NAME, dtype_name
 from statetree.encode import tie_key
 from statetree.errors import shown
+from statetree.lazy import LazyArray
 from statetree.path import Path, path_text
 from statetree.tree import Record, Symbol, namedtuple_fields
 
@@ -34,7 +35,7 @@ def difference(a: Any, b: Any) -> Difference | None:
 
     Kinds, order of keys, dtypes, shapes, every bit (signs of zero, payloads of NaN) and which arrays are one array
     must agree. What saving normalises does not count: byte order, memory order, OrderedDict against dict,
-    namedtuple against Record.
+    namedtuple against Record. Lazy arrays are read.
 
     >>> difference({"a": 1}, {"a": True})
     Difference(path=('a',), reason='int against bool')
@@ -47,7 +48,7 @@ def kind_of(value: Any) -> str:
     kind = type(value)
     if kind in _KINDS:
         return _KINDS[kind]
-    if kind is np.ndarray or kind is np.memmap:
+    if kind is np.ndarray or kind is np.memmap or kind is LazyArray:
         return "array"
     if isinstance(value, np.generic) and dtype_name(value.dtype):
         return "scalar"
@@ -108,7 +109,7 @@ class _Comparison:
             return Difference(path, f"dtype {a.dtype} against {b.dtype}")
         if a.shape != b.shape:
             return Difference(path, f"shape {a.shape} against {b.shape}")
-        key, other = tie_key(a), tie_key(b)
+        key, other = _identity(a), _identity(b)
         known = self.left.setdefault(key, (other, path))
         known_other = self.right.setdefault(other, (key, path))
         if known[0] != other or known_other[0] != key:
@@ -124,6 +125,10 @@ class _Comparison:
         at = int(np.flatnonzero(np.frombuffer(x, np.uint8) != np.frombuffer(y, np.uint8))[0]) // size
         bits = x[at * size : (at + 1) * size][::-1].hex(), y[at * size : (at + 1) * size][::-1].hex()
         return Difference(path, f"element {at}: bits {bits[0]} against {bits[1]}")
+
+
+def _identity(array: Any) -> Any:
+    return id(array) if type(array) is LazyArray else tie_key(array)
 
 
 def _record(value: Any) -> tuple[str | None, list[tuple[str, Any]]]:

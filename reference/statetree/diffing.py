@@ -74,7 +74,7 @@ def diff_trees(a: Any, b: Any) -> DiffReport:
 
 
 def _nodes(a: Any, b: Any, path: Path, groups: Any) -> Iterator[Change]:
-    kind, other = _kind(a), _kind(b)
+    kind, other = kind_of(a), kind_of(b)
     if kind != other:
         yield Change(path, "kind", describe(a), describe(b))
         return
@@ -93,10 +93,6 @@ def _nodes(a: Any, b: Any, path: Path, groups: Any) -> Iterator[Change]:
             found = difference(a, b)
             if found is not None:
                 yield Change(path, "value", describe(a), describe(b), *_numbers(kind, a, b))
-
-
-def _kind(value: Any) -> str:
-    return "array" if type(value) is LazyArray else kind_of(value)
 
 
 class _Typed:
@@ -176,7 +172,7 @@ def _largest(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> tuple[floa
 
 def describe(value: Any) -> str:
     """Return what a node is in a few words: `float32 (5, 10)`, `dict of 3`, `int 42`."""
-    kind = _kind(value)
+    kind = kind_of(value)
     match kind:
         case "array":
             return f"{value.dtype} {value.shape}"

@@ -49,7 +49,7 @@ def hasher(algorithm: str) -> Callable[[Any], bytes]:
             "DIGEST_ALGORITHM",
             f"a digest algorithm of {', '.join(ALGORITHMS)}",
             repr(algorithm)[:40],
-            remedy="choose one of these, or read the file with a newer statetree",
+            remedy="choose one of these; a file with another one needs a newer statetree",
         )
     return found
 

@@ -217,7 +217,7 @@ class _Encoder:
                 "KEY_TYPE",
                 "a key that is str, int, bool, None, bytes, Symbol or a tuple of these",
                 f"a key of type {_type_name(kind)}",
-                "use one of these; for a float key, its repr",
+                "use int(key)" if isinstance(key, np.integer) else "use one of these; for a float key, its repr",
             )
         self.nodes += 1
         encoder = _LEAF_ENCODERS[kind]
@@ -239,11 +239,9 @@ class _Encoder:
             )
         if size > limit:
             what = "key_bytes" if code == "LIMIT_KEY" else "string_bytes"
+            shorter = "use a shorter one" if code == "LIMIT_KEY" else "save it as a uint8 array"
             self.fail(
-                code,
-                f"text of at most {limit} bytes",
-                f"{size} bytes",
-                f"save it as a uint8 array, or raise limits=Limits({what}=…)",
+                code, f"text of at most {limit} bytes", f"{size} bytes", f"{shorter}, or raise limits=Limits({what}=…)"
             )
         return text
 

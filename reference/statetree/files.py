@@ -24,6 +24,7 @@ __all__ = [
     "MappedFile",
     "NewFile",
     "NewPart",
+    "check_parent",
     "exists",
     "has_descriptors",
     "io_errors",
@@ -62,16 +63,54 @@ def io_errors(path: "str | os.PathLike[str]", doing: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         problem = Problem("NOT_FOUND", "a file or folder", "nothing", place=str(path), remedy="check the path")
-        raise MissingFileError([problem]) from error
+        raise _with_errno(MissingFileError([problem]), error, path) from error
     except OSError as error:
-        problem = Problem(
-            "IO",
-            f"to {doing}",
-            (error.strerror or type(error).__name__).lower(),
-            place=str(path),
-            remedy=_REMEDIES.get(doing, "check the path and its permissions"),
-        )
-        raise StoreIOError([problem]) from error
+        remedy = _REMEDIES.get(doing, "check the path and its permissions")
+        if error.errno == errno.ENAMETOOLONG:
+            remedy = "give a shorter name"
+        found = (error.strerror or type(error).__name__).lower()
+        problem = Problem("IO", f"to {doing}", found, place=str(path), remedy=remedy)
+        raise _with_errno(StoreIOError([problem]), error, path) from error
+
+
+def _with_errno(raised: StoreIOError, cause: OSError, path: "str | os.PathLike[str]") -> StoreIOError:
+    """Give an error the number and the file name by which callers of the system tell its errors apart."""
+    raised.errno, raised.strerror, raised.filename = cause.errno, cause.strerror, str(path)
+    return raised
+
+
+def check_parent(path: Path, given: Path) -> None:
+    """Refuse a place in a folder that is not there; `given` is how the caller wrote it.
+
+    Raises:
+        MissingFileError: there is no folder to save into.
+    """
+    if not os.path.exists(path.parent):
+        home = "; ~ stands for the home folder in shells only: pathlib.Path(…).expanduser()"
+        remedy = f"make the folder first{home if str(given).startswith('~') else ''}"
+        problem = Problem("NOT_FOUND", "a folder to save into", "none", place=str(path.parent), remedy=remedy)
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+        raise _with_errno(MissingFileError([problem]), missing, path.parent)
+
+
+def _check_place(path: Path, given: Path) -> int | None:
+    """Return the permissions of the file that a save will replace, None if there is none.
+
+    Raises:
+        UsageError: what is there is no regular file.
+        MissingFileError: there is no folder to save into.
+    """
+    try:
+        mode = os.stat(path, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        check_parent(path, given)
+        return None
+    if stat.S_ISREG(mode):
+        return stat.S_IMODE(mode)
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link that leads in a circle"))
+    found = next((name for test, name in kinds if test(mode)), "a device, a pipe or a socket")
+    remedy = "give another path, or remove the folder" if stat.S_ISDIR(mode) else "give another path"
+    fail("USAGE", "a file, or a new name", found, place=str(given), remedy=remedy)
 
 
 class NewFile:
@@ -90,18 +129,13 @@ class NewFile:
         self._pending_at = 0
         self._pending_size = 0
         self._end = 0
-        if os.path.isdir(self.path):
-            fail(
-                "USAGE",
-                "a file, or a new name",
-                "a folder",
-                place=str(path),
-                remedy="give another path, or remove the folder",
-            )
         with self._saving():
+            mode = _check_place(self.path, path)
             _remove_stale(self.path)
             while not self._begin():
                 self._temporary = _temporary(self.path)
+            if mode is not None:
+                os.fchmod(self._fd, mode)
             if size:
                 _reserve(self._fd, size)
 
@@ -421,6 +455,9 @@ class Folder:
                     total += os.lstat(os.path.join(folder, name)).st_size
         return total
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Release the folder; allowed twice."""
         if self._fd >= 0:
@@ -493,6 +530,7 @@ class MappedFile:
 
     def __init__(self, path: Path, *, fd: int | None = None) -> None:
         self.path = path
+        self._fd = -1
         self._map: memoryview | None = None
         with io_errors(path, "read a file"):
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if fd is None else fd
@@ -552,6 +590,10 @@ class MappedFile:
         except OSError:
             return False  # no locks on this file system
         return False
+
+    def __del__(self) -> None:
+        # A file that nobody closed is closed with the last array that was read lazily from it.
+        self.close()
 
     def close(self) -> None:
         """Close the file; views that are still held stay valid."""

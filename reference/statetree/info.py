@@ -25,6 +25,8 @@ def encode_info(user: Mapping[str, Any] | None, limits: Limits) -> bytes:
         WriteError: `user` holds an array or something that no tree may hold.
         LimitError: the text is larger than `limits` allow.
     """
+    if not isinstance(user, Mapping | None):
+        fail("USAGE", "a mapping as info=", type(user).__name__, remedy="give a dict such as {'step': 7}")
     encoded = encode(dict(user or {}), limits)
     if encoded.arrays:
         fail(

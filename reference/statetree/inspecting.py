@@ -8,6 +8,7 @@ from typing import Any
 
 from statetree.diffing import DiffReport, describe, diff_trees
 from statetree.digest import digest as digest_of_bytes
+from statetree.errors import fail
 from statetree.lazy import LazyArray
 from statetree.limits import Limits
 from statetree.loading import open
@@ -68,6 +69,7 @@ class Summary:
             "digest": self.digest,
             "writer": self.info["writer"],
             "time": self.info["time"],
+            "info": {str(key): describe(value) for key, value in self.info["user"].items()},
             "arrays": self.arrays,
             "parameters": self.parameters,
             "nbytes": self.nbytes,
@@ -130,7 +132,7 @@ def digest(tree_or_path: Any, *, algorithm: str | None = None, limits: Limits | 
 
     Args:
         tree_or_path: a tree, or a path (pathlib.Path); a str is a tree, as any value is.
-        algorithm: digest algorithm, `xxh3-128` unless said; a file keeps the one it was saved with.
+        algorithm: digest algorithm, `xxh3-128` unless said; of a file only the one it was saved with.
         limits: what is refused as too large.
 
     Raises:
@@ -142,6 +144,10 @@ def digest(tree_or_path: Any, *, algorithm: str | None = None, limits: Limits | 
     """
     if isinstance(tree_or_path, os.PathLike):
         with open(tree_or_path, limits=limits) as file:
+            stored = file.digest.partition(":")[0]
+            if algorithm not in (None, stored):
+                remedy = "load the tree and digest that, or save it with this algorithm"
+                fail("USAGE", f"the algorithm of the file, {stored}", repr(algorithm), place=file.place, remedy=remedy)
             return file.digest
     if isinstance(tree_or_path, str) and os.path.exists(tree_or_path):
         warnings.warn("a str is digested as a tree; for the file of that name give pathlib.Path(…)", stacklevel=2)

@@ -131,6 +131,21 @@ class LazyArray:
         out = self.read()
         return out if dtype is None else out.astype(dtype, copy=False)
 
+    def __bool__(self) -> bool:
+        return bool(self.read())
+
+    def __float__(self) -> float:
+        return float(self.read())
+
+    def __int__(self) -> int:
+        return int(self.read())
+
+    def __eq__(self, other: object) -> Any:
+        # As in NumPy, element by element.
+        return self.read() == (other.read() if isinstance(other, LazyArray) else other)
+
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return f"LazyArray(shape={self.shape}, dtype={self.dtype})"
 
@@ -167,7 +182,8 @@ class StateFile:
     def __init__(self, source: Source, tree: Any, digest: str, info: dict[str, Any], place: str, backend: str) -> None:
         self.source = source
         """The store's arrays; for tools that copy containers."""
-        self._place = place
+        self.place = place
+        """Its path, as it was given."""
         self.tree = tree
         """The whole tree with a `LazyArray` for every array."""
         self.digest = digest
@@ -215,4 +231,4 @@ class StateFile:
         )
 
     def __repr__(self) -> str:
-        return f"StateFile({self._place!r}, backend={self.backend!r}, digest={self.digest!r})"
+        return f"StateFile({self.place!r}, backend={self.backend!r}, digest={self.digest!r})"

@@ -185,12 +185,15 @@ def lookup(tree: Any, path: "str | Path") -> Any:
         MissingPathError: there is none; it is a KeyError too.
     """
     try:
-        keys = parse_path(path) if isinstance(path, str) else tuple(path)
+        keys = parse_path(path) if isinstance(path, str) else path
+        found = shown(type(path).__name__) if not isinstance(keys, tuple) else None
     except PathSyntaxError as error:
+        keys, found = (), shown(str(error), 200)
+    if found is not None:
         fail(
             "PATH_FORM",
-            "a path such as /model/layers/#0/weight",
-            shown(str(error), 200),
+            "a path such as /model/layers/#0/weight, or a tuple of keys",
+            found,
             remedy="write / before each key and #0 for positions",
         )
     node: Any = tree

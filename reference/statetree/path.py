@@ -64,7 +64,7 @@ def parse_path(text: str) -> Path:
     ('layers', 0, 'weight')
 
     Raises:
-        PathSyntaxError: `text` is not the text of a path; every path has exactly one.
+        ValueError: `text` is not the text of a path; every path has exactly one.
     """
     path: list[Any] = []
     at = 0

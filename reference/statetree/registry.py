@@ -40,14 +40,14 @@ def find_backend(name: str) -> Backend:
     Raises:
         UsageError: there is none.
     """
-    for entry in entry_points(GROUP):
+    for entry in entry_points(GROUP) if isinstance(name, str) else ():
         if entry.name == name:
             backend: Backend = entry.load()
             return backend
     fail(
         "BACKEND_UNKNOWN",
         f"a backend of {', '.join(backend_names())}",
-        repr(shown(name)),
+        shown(repr(name)),
         remedy="choose one of these, or install the package that brings it",
     )
 
@@ -81,7 +81,7 @@ def as_path(path: "str | os.PathLike[str]") -> Path:
         _no_path(f"an object of type {type(path).__name__}", "give its path; a save is atomic only at a path")
     text = os.fspath(path)
     if not isinstance(text, str) or not text or "\0" in text:
-        _no_path(repr(text)[:80], "give a path as str")
+        _no_path(repr(text)[:80], "give a path as str, not empty and without NUL characters")
     return Path(text)
 
 
@@ -134,10 +134,13 @@ def _configured(folder: Path) -> str | None:
         file = place / "pyproject.toml"
         if file.is_file():
             try:
-                name = tomllib.loads(file.read_text("utf-8"))["tool"]["statetree"]["backend"]
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+                name = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("statetree", {}).get("backend")
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError) as error:
+                warnings.warn(f"{file} cannot be read for a backend: {error}", stacklevel=4)
                 return None
-            return name if isinstance(name, str) else None
+            if not isinstance(name, str | None):
+                fail("USAGE", "the name of a backend", repr(name), place=str(file), remedy='write backend = "hdf5"')
+            return name
     return None
 
 

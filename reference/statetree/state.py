@@ -46,7 +46,7 @@ def state(obj: Any, *, report: list[Path] | None = None) -> Any:
     try:
         tree = walk.node(obj, 0)
     except RuntimeError as error:
-        if "changed" not in str(error):
+        if "changed" not in str(error) and "mutated" not in str(error):
             raise
         walk.changed(str(error))
     if not all(unchanged() for unchanged in walk.context.versions):
@@ -61,6 +61,7 @@ class _Walk:
         self.context = Context(root)
         self.left_out: list[Path] = []
         self._arrays: dict[Any, Array] = {}
+        self._slots: dict[Any, Any] = {}
         self._held: list[Any] = []
         self._open: set[int] = set()
 
@@ -94,9 +95,10 @@ class _Walk:
 
     def made(self, value: Any, found: Any, depth: int) -> Any:
         if isinstance(found, Slot | Special):
-            inner = found.get()
+            inner = self.got(found)
             # What a call returns may be gone when the next one returns something at the same address.
             self._held.append(inner)
+            self.context.inner.append((tuple(self.context.path), inner))
             return self.node(inner, depth)
         parts: Parts = found
         if parts.in_place:
@@ -110,6 +112,15 @@ class _Walk:
         if parts.kind == "record":
             return Record(zip(keys, nodes, strict=True), label=parts.label)
         return dict(zip(keys, nodes, strict=True))
+
+    def got(self, found: Slot | Special) -> Any:
+        """Return what is in a slot, the same object each time if it is one place."""
+        identity = found.identity if isinstance(found, Slot) else None
+        if identity is None:
+            return found.get()
+        if identity not in self._slots:
+            self._slots[identity] = found.get()
+        return self._slots[identity]
 
     def part(self, key: Any, part: Any, parts: Parts, depth: int) -> Any:
         self.context.path.append(key)
@@ -159,13 +170,19 @@ def rng_state() -> dict[str, Any]:
     return dict(state(generators()))
 
 
-def generators(*, torch_too: bool = False) -> dict[str, Any]:
-    """Return the global generators by name."""
+def generators(*, torch_too: bool = False, devices: bool = False) -> dict[str, Any]:
+    """Return the global generators by name.
+
+    Args:
+        torch_too: import torch if nobody has yet.
+        devices: those of its devices too, even if they were not used yet.
+    """
     found: dict[str, Any] = {"python": random._inst, "numpy": np.random.mtrand._rand}
     if "torch" in sys.modules or torch_too:
         import torch
 
         found["torch"] = [torch.default_generator]
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            found["torch"] += list(torch.cuda.defaultgenerators)
+        if torch.cuda.is_available() and (devices or torch.cuda.is_initialized()):
+            torch.cuda.init()
+            found["torch"] += list(torch.cuda.default_generators)
     return found

@@ -1,8 +1,10 @@
 """The command `statetree`: what it does and how it exits. Source: docs/api.md."""
 
+import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import click
 
 from statetree.cli import show
 from statetree.convert import convert as convert_file
-from statetree.errors import StateTreeError, StoreIOError, UsageError
+from statetree.errors import StateTreeError, StoreIOError, UsageError, fail
 from statetree.inspecting import diff as diff_files
 from statetree.inspecting import inspect as inspect_file
 from statetree.loading import open as open_file
@@ -57,6 +59,8 @@ def convert(
     source: str, destination: str, backend: str | None, compression: str | None, no_pack: bool, as_json: bool
 ) -> None:
     """Write the tree of SOURCE into another container; the tree digest stays the same."""
+    if backend == "memory":
+        fail("USAGE", "a container that outlives the command", "'memory'", remedy="choose hdf5, zarr or bson")
     with show.progress(quiet=as_json) as progress:
         digest = convert_file(
             source, destination, backend=backend, compression=compression, pack=not no_pack, progress=progress
@@ -87,15 +91,23 @@ def diff(a: str, b: str, as_json: bool) -> None:
 @_JSON
 def digest(files: tuple[str, ...], as_json: bool) -> None:
     """Print the tree digest of each FILE: equal digests mean equal trees, in whatever container."""
-    found: list[dict[str, str]] = []
+    found: list[dict[str, Any]] = []
+    status = 0
     for name in files:
-        with open_file(name) as file:
-            found.append({"path": name, "digest": file.digest})
+        try:
+            with open_file(name) as file:
+                found.append({"path": name, "digest": file.digest})
+        except StateTreeError as error:
+            status = max(status, _status(error))
+            found.append({"path": name, "digest": None, "error": [problem_json(problem) for problem in error.problems]})
     if as_json:
         _print_json(found)
-    else:
-        for row in found:
+    for row in found if not as_json else ():
+        if row["digest"] is not None:
             show.line(f"{row['digest']}  {row['path']}")
+        for problem in row.get("error", ()):
+            show.error(problem["message"])
+    sys.exit(status)
 
 
 @command.command()
@@ -133,7 +145,7 @@ def backends(as_json: bool) -> None:
             {
                 "name": name,
                 "suffixes": list(backend.suffixes),
-                "compressions": list(backend.compressions),
+                "compressions": [c for c in backend.compressions if backend.missing_library(c) is None],
                 "usable": missing is None,
                 "install": None if missing is None else f"pip install 'statetree[{missing[1]}]'",
             }
@@ -150,13 +162,24 @@ def _print_json(value: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its status."""
-    sys.exit(_guarded(lambda: command.main(arguments, standalone_mode=False), arguments))
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it lives as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: show.error(str(message), kind="warning")
+        sys.exit(_guarded(lambda: command.main(arguments, standalone_mode=False), arguments))
+
+
+def _status(error: StateTreeError) -> int:
+    return CANNOT_READ if isinstance(error, StoreIOError) else USAGE if isinstance(error, UsageError) else WRONG
 
 
 def _guarded(run: Callable[[], Any], arguments: list[str] | None) -> int:
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         status = run()
+        sys.stdout.flush()
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.ClickException as error:
@@ -165,12 +188,23 @@ def _guarded(run: Callable[[], Any], arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else USAGE
     except StateTreeError as error:
         if as_json:
             _print_json({"error": [problem_json(problem) for problem in error.problems]})
         else:
             show.error(str(error))
-        return CANNOT_READ if isinstance(error, StoreIOError) else USAGE if isinstance(error, UsageError) else WRONG
+        return _status(error)
+    except OSError as error:
+        _drop_output()
+        show.error(f"expected to write the output, got {(error.strerror or 'an error').lower()}")
+        return CANNOT_READ
     return status if isinstance(status, int) else 0
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from statetree.diffing import Change
 from statetree.errors import shown
@@ -44,27 +44,22 @@ def line(text: str) -> None:
     _console().print(Text(shown(text, 4000)))
 
 
-def error(text: str) -> None:
-    """Print an error; its texts from files are escaped already."""
-    _console(stderr=True).print(Text("error: ", style="bold red") + Text(text))
+def error(text: str, *, kind: str = "error") -> None:
+    """Print an error or a warning; its texts from files are escaped already."""
+    style = "bold red" if kind == "error" else "yellow"
+    _console(stderr=True).print(Text(f"{kind}: ", style=style) + Text(text))
 
 
 def summary(found: Summary, depth: int | None) -> None:
     """Print a file's tree and totals."""
     console = _console()
-    title = Text(shown(found.path, 200), style="bold") + Text(
-        f"  {found.backend}, {size(found.stored_bytes)}", style="dim"
-    )
-    root = Tree(title, guide_style="dim")
-    nodes: dict[tuple[Any, ...], Tree] = {}
-    for node in found.lines:
-        if depth is not None and len(node.path) > depth:
-            continue
-        parent = nodes.get(node.path[:-1], root) if node.path else root
-        nodes[node.path] = parent.add(_node(node)) if node.path else root
-        if not node.path and node.text.partition(" ")[0] not in ("dict", "list", "tuple", "record"):
-            root.add(_node(node))
-    console.print(root)
+    dim = _style("2")
+    click.echo(f"{_style('1')(shown(found.path, 200))}{dim(f'  {found.backend}, {size(found.stored_bytes)}')}")
+    lines = [node for node in found.lines if depth is None or len(node.path) <= depth]
+    # Line by line and by hand: a layout of a million lines would take minutes.
+    for node, guides in zip(lines, _guides(lines), strict=True):
+        if node.path or (len(lines) == 1 and not node.text.startswith(_CONTAINERS)):
+            click.echo(f"{dim(guides)}{_node(node)}")
     console.print(Text(f"{found.arrays} arrays, {found.parameters:,} elements, {size(found.nbytes)}"))
     console.print(Text(f"{found.digest}"))
     console.print(Text(f"{shown(found.info['writer'])}, {shown(found.info['time'])}", style="dim"))
@@ -72,33 +67,51 @@ def summary(found: Summary, depth: int | None) -> None:
         console.print(Text(f"info {shown(str(key))}: {shown(repr(value))}", style="dim"))
 
 
-def _node(node: Line) -> Text:
+_CONTAINERS = ("dict", "list", "tuple", "record")
+
+
+def _style(code: str) -> Callable[[str], str]:
+    """Return a function that sets a text in a style, on a terminal."""
+    return (lambda text: f"\x1b[{code}m{text}\x1b[0m" if text else "") if sys.stdout.isatty() else str
+
+
+def _guides(lines: Sequence[Line]) -> list[str]:
+    """Return what stands before each line of a tree in pre-order: whether others follow at its level, and around it."""
+    followed: list[bool] = []
+    open_levels: set[int] = set()
+    for node in reversed(lines):
+        level = len(node.path)
+        followed.append(level in open_levels)
+        open_levels = {k for k in open_levels if k < level} | {level}
+    out: list[str] = []
+    above: list[str] = []
+    for node, more in zip(lines, reversed(followed), strict=True):
+        level = len(node.path)
+        del above[max(level - 1, 0) :]
+        out.append("".join(above) + ("├── " if more else "└── ") if level else "")
+        if level:
+            above.append("│   " if more else "    ")
+    return out
+
+
+def _node(node: Line) -> str:
     name = shown(path_text(node.path[-1:])[1:], 60) if node.path else "(root)"
-    text = Text(name, style="cyan") + Text("  ") + Text(node.text)
+    text = f"{_style('36')(name)}  {node.text}"
     if node.tied is not None:
-        return text + Text(f"  tied to {shown(path_text(node.tied), 200)}", style="magenta")
-    return text + Text(f"  {size(node.nbytes)}", style="dim") if node.nbytes else text
+        return text + _style("35")(f"  tied to {shown(path_text(node.tied), 200)}")
+    return text + _style("2")(f"  {size(node.nbytes)}") if node.nbytes else text
 
 
 def changes(found: Sequence[Change]) -> None:
-    """Print the differences of two files, a line each."""
-    console = _console()
-    if not found:
-        console.print(Text("no difference"))
-        return
-    table = Table("path", "what", "left", "right", "elements", "max abs", "max rel", box=None, pad_edge=False)
+    """Print the differences of two files: a line of the path, which is never cut, and one of what differs there."""
     for change in found:
-        table.add_row(
-            Text(shown(path_text(change.path), 100) or "(root)"),
-            change.what,
-            Text(change.left),
-            Text(change.right),
-            str(change.elements) if change.elements else "",
-            "" if change.max_abs is None else f"{change.max_abs:.6g}",
-            "" if change.max_rel is None else f"{change.max_rel:.6g}",
-        )
-    console.print(table)
-    console.print(Text(f"{len(found)} difference{'s' if len(found) > 1 else ''}"))
+        click.echo(shown(path_text(change.path), 4000) or "(root)")
+        sides = " → ".join(dict.fromkeys(side for side in (change.left, change.right) if side))
+        sizes = [f"{change.elements} elements"] if change.elements else []
+        sizes += [f"max abs {change.max_abs:.6g}"] if change.max_abs is not None else []
+        sizes += [f"max rel {change.max_rel:.6g}"] if change.max_rel is not None else []
+        click.echo(f"    {change.what}  {sides}{'  ' if sizes else ''}{', '.join(sizes)}")
+    click.echo(f"{len(found)} difference{'s' if len(found) > 1 else ''}" if found else "no difference")
 
 
 def report(found: Report) -> None:

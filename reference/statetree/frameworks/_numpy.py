@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ def find(kind: type) -> Callable[[Any, Context], Found] | None:
     if kind in _SCALARS:
         return lambda value, context: PLAIN
     mro = kind.__mro__
+    if np.dtype in mro:
+        return lambda value, context: NOTHING
     if np.ndarray in mro or np.generic in mro:
         name = f"{kind.__module__}.{kind.__qualname__}"
         remedy = "keep {'data': a.data, 'mask': a.mask}" if np.ma.MaskedArray in mro else "keep numpy.asarray(a)"
@@ -47,7 +50,7 @@ def _array(array: "np.ndarray[Any, Any]", context: Context) -> Found:
 
     def write(new: "np.ndarray[Any, Any]") -> Any:
         if not array.flags.writeable:
-            return new
+            return np.array(new)
         array[...] = new
         return array
 
@@ -63,7 +66,12 @@ def _bits(generator: Any, label: str, value: Any) -> Parts:
 
     algorithm = state["bit_generator"]
     rest = {key: part for key, part in state.items() if key != "bit_generator"}
-    slot = Slot(lambda: rest, lambda new: put({"bit_generator": algorithm, **new}))
+    # A state of the right structure may still be one that the generator refuses.
+    slot = Slot(
+        lambda: rest,
+        lambda new: put({"bit_generator": algorithm, **new}),
+        hold=lambda: partial(put, generator.state),
+    )
     items = [("bit_generator", algorithm), ("state", slot)]
     return Parts("record", items, lambda _: value, label=label, fixed=frozenset(("bit_generator",)))
 
@@ -76,7 +84,8 @@ def _random_state(value: np.random.RandomState, context: Context) -> Parts:
         value.set_state({"bit_generator": state["bit_generator"], **new})
         return value
 
-    items = [("bit_generator", state["bit_generator"]), ("state", Slot(lambda: rest, put))]
+    slot = Slot(lambda: rest, put, hold=lambda: partial(put, value.get_state(legacy=False)))
+    items = [("bit_generator", state["bit_generator"]), ("state", slot)]
     label = "numpy.random.RandomState"
     return Parts("record", items, lambda _: value, label=label, fixed=frozenset(("bit_generator",)))
 

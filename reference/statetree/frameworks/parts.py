@@ -26,6 +26,8 @@ class Context:
     """Functions that tell whether what was copied is still what it was."""
     names: dict[int, Any] | None = None
     """Name of each parameter of the modules in `root`, by its id; None before somebody asked."""
+    inner: list[tuple[Path, Any]] = field(default_factory=list)
+    """(path, object) that came out of a call, so that a walk through `root` does not meet it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,22 @@ class Parts:
     """Label of a record."""
     in_place: bool = False
     """Whether `build` changes the object itself, so that others who hold it see the new parts."""
+    anew: Callable[[Sequence[Any]], Any] | None = None
+    """Return a new object with these parts, for one that stands at two places; None where it must stay one."""
     static: frozenset[Any] = frozenset()
     """Keys of parts that are settings of the code, and so left out."""
     fixed: frozenset[Any] = frozenset()
     """Keys of parts that must be the same already when a state is restored: the name of an algorithm."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """(number, array) → the place of that array; None, or None returned: only a number comes to its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An array node."""
 
-    dtype: str | None
-    """Name of the dtype, None if the format has none."""
+    dtype: str
+    """Name of the dtype."""
     shape: tuple[int, ...]
     """Extents."""
     read: Callable[[], Array]
@@ -64,8 +70,12 @@ class Leaf:
     """Equal for two leaves that are one array."""
     holds: bool = False
     """Whether the object holds the array in place, so that what is tied in it must be given one value."""
-    reserved: str | None = None
-    """What keeps the framework from holding an array of this dtype now, None if it can."""
+    number: type | None = None
+    """Kind of Python's numbers that may stand in place of the array, None if none may."""
+    reserved: Callable[[str], str | None] | None = None
+    """Return what to do before the framework can hold an array of a dtype, None if it can now."""
+    closed: tuple[str, str] | None = None
+    """(what it is that nothing can be written to, remedy), None if it can be written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,14 @@ class Slot:
     """Equal for two slots that are one place; None for a place of its own."""
     template: bool = True
     """Whether `get` may be called to see what the value is made of."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """As of Parts, where the value is a number."""
+    keyed: bool = False
+    """Whether a state must have the same keys as the value that is there, also where the object judges it."""
+    copied: Callable[[], Any] | None = None
+    """Return a copy of the value, to be filled and given to `set`; None where what `get` returns may be filled."""
+    hold: Callable[[], Callable[[], Any]] | None = None
+    """Return what puts the present value back; None where `set` cannot fail, or does that with what `get` returned."""
 
 
 @dataclass(frozen=True, slots=True)

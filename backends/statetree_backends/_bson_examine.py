@@ -1,6 +1,6 @@
-"""BSON files as a whole: every document in its place and as index, header block and manifest say. Source: spec [B-8].
+"""BSON files as a whole: every document where and as index, header block and manifest say. Source: spec [B-8].
 
-Most documents are the very bytes that a writer would have made, and are compared with these. Any other is parsed and judged.
+Most documents are the very bytes that a writer would have made, and are compared with these. Others are parsed.
 """
 
 from collections.abc import Generator, Iterator, Sequence

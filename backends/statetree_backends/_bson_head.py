@@ -1,4 +1,4 @@
-"""The beginnings of BSON documents, up to their payload: the same bytes for who writes and who checks. Source: section 7.5."""
+"""BSON documents up to their payload: the same bytes for who writes and who checks. Source: spec section 7.5."""
 
 import struct
 

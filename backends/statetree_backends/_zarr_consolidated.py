@@ -1,7 +1,7 @@
 """Consolidated metadata held against the nodes themselves. Source: spec [Z-10] and [Z-11].
 
-zarr-python writes the metadata of a node anew when it consolidates: it adds members that say nothing, and a zero of a float
-may lose its fraction. Such differences are none.
+zarr-python writes the metadata of a node anew when it consolidates: it adds members that say nothing, and a zero of a
+float may lose its fraction. Such differences are none.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ def _is_same(said: Any, own: bytes) -> bool:
 
 def _plain(node: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the members of a node that say something, in one order and with one zero."""
-    empty = {"storage_transformers": [], "dimension_names": None, "attributes": {}}
+    empty: dict[str, Any] = {"storage_transformers": [], "dimension_names": None, "attributes": {}}
     members = {
         name: value
         for name, value in node.items()

@@ -1,4 +1,4 @@
-"""Zarr containers as a whole: every node and every file, whether a reader would look at it or not. Source: spec [Z-11]."""
+"""Zarr containers as a whole: every node and every file, whether a reader looks at it or not. Source: spec [Z-11]."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -197,7 +197,7 @@ class Examiner:
             return
         if found != ArrayMetadata(max(1, size), None, False, "/"):
             yield _finding("Z_METADATA", "one chunk c/0 that is stored as it is", "others", name)
-        if stored != (size or None) and stored != -1:
+        if stored not in (size or None, -1):
             other = "none" if stored is None else f"{stored} bytes"
             code = "ARRAY_MISSING_CHUNK" if stored is None else "ARRAY_NBYTES"
             yield _finding(code, f"a chunk of {size} bytes" if size else "no chunk", other, name, remedy=_DAMAGED)

@@ -50,7 +50,7 @@ class Problem:
 
     @property
     def error_class(self) -> str:
-        """Class of the code: malformed, unsupported, invalid, integrity, security, limit, writer, io, usage or warning."""
+        """Class of the code, one of the registry; `warning` for what is unwise only."""
         return _CODES[self.code]
 
     def __str__(self) -> str:

@@ -241,7 +241,7 @@ class Examinable(Protocol):
     def examine(self, asked: Examination) -> Iterator[Finding]:
         """Yield what is wrong with the container: all that a reader need not look at, held against `bind`.
 
-        What reading refuses anyway may be left out. Nothing is raised but for what the environment or the limits refuse.
+        What reading refuses anyway may be left out. Raised is only what the environment or the limits refuse.
         """
 
 

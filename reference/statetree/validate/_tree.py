@@ -1,7 +1,7 @@
 """Every fault of a tree, where the decoder stops at the first. Source: spec sections 2 and 4.
 
-The walk steps over what is wrong and goes on behind it. It judges keys, names and leaves by the decoder's own rules; what it
-adds is where to go on. A sound tree never comes here: the decoder is asked first.
+The walk steps over what is wrong and goes on behind it. It judges keys, names and leaves by the decoder's own rules;
+what it adds is where to go on. A sound tree never comes here: the decoder is asked first.
 """
 
 from collections.abc import Callable

@@ -9,6 +9,7 @@ import h5py  # noqa: F401 - loaded once, before there are children
 from statetree.files import MappedFile
 from statetree.store import ArraySpec
 from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_survey import Survey
 
 __all__ = ["attend"]
 
@@ -19,9 +20,11 @@ class _Session:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._library: Library | None = None
+        self._survey: Survey | None = None
 
     def open(self, name: str) -> None:
         self._library = Library(MappedFile(Path(name), fd=self._descriptor))
+        self._survey = Survey(self._library)
 
     @property
     def library(self) -> Library:
@@ -34,12 +37,29 @@ class _Session:
     def array(self, name: str, dtype: str, shape: list[int]) -> Any:
         return self.library.array(ArraySpec.of(name, dtype, tuple(shape)))
 
+    @property
+    def survey(self) -> Survey:
+        assert self._survey is not None
+        return self._survey
+
+    def arrays(self, rows: list[tuple[str, str, list[int]]]) -> Any:
+        return self.survey.arrays([ArraySpec.of(name, dtype, tuple(shape)) for name, dtype, shape in rows])
+
+    def rest(self, known: bool) -> Any:
+        return self.survey.rest(known=known)
+
 
 def attend(descriptor: int | None) -> Callable[[Any], Any]:
     """Return the function that answers requests, lists of a name and arguments, about the file of a descriptor."""
     assert descriptor is not None
     session = _Session(descriptor)
-    operations: dict[str, Callable[..., Any]] = {"open": session.open, "text": session.text, "array": session.array}
+    operations: dict[str, Callable[..., Any]] = {
+        "open": session.open,
+        "text": session.text,
+        "array": session.array,
+        "arrays": session.arrays,
+        "rest": session.rest,
+    }
 
     def answer(request: Any) -> Any:
         name, *arguments = request

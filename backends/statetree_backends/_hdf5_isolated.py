@@ -7,11 +7,12 @@ from statetree.child import Budget, Child
 from statetree.dtype import BY_NAME
 from statetree.errors import fail
 from statetree.files import MappedFile
-from statetree.store import ArraySpec
+from statetree.store import ArraySpec, Finding
 from statetree_backends._hdf5_library import Library
 from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Stored
+from statetree_backends._hdf5_survey import Survey, Surveyed
 
-__all__ = ["Finder", "IsolatedLibrary", "open_library"]
+__all__ = ["Finder", "IsolatedLibrary", "Surveyor", "open_library", "survey_of"]
 
 _MODULE = "statetree_backends._hdf5_child"
 _NAME = "the HDF5 library"
@@ -30,9 +31,27 @@ class Finder(Protocol):
         """Close the file; allowed twice."""
 
 
+class Surveyor(Protocol):
+    """Walks over all that lies in a file."""
+
+    def arrays(self, specs: Sequence[ArraySpec]) -> Surveyed:
+        """Judge some arrays of the table."""
+
+    def rest(self, *, known: bool) -> list[Finding]:
+        """Return what no rule names; `known`: all arrays of the table were asked for."""
+
+
 def open_library(file: MappedFile, budget: Budget | None) -> Finder:
     """Open a file in the HDF5 library: in this process, or, with a budget, in one of its own."""
     return Library(file) if budget is None else IsolatedLibrary(file, budget)
+
+
+def survey_of(finder: Finder) -> Surveyor:
+    """Begin a walk over all that lies in an open file."""
+    if isinstance(finder, Library):
+        return Survey(finder)
+    assert isinstance(finder, IsolatedLibrary)
+    return finder
 
 
 class IsolatedLibrary:
@@ -64,6 +83,18 @@ class IsolatedLibrary:
         place = f"/arrays/{spec.name}"
         stored = self._child.ask(["array", spec.name, spec.dtype, spec.shape], Stored, place)
         return self._checked(stored, spec.shape, BY_NAME[spec.dtype].itemsize, place)
+
+    def arrays(self, specs: Sequence[ArraySpec]) -> Surveyed:
+        """Judge some arrays of the table."""
+        rows = [(spec.name, spec.dtype, spec.shape) for spec in specs]
+        found = self._child.ask(["arrays", rows], Surveyed, "/arrays")
+        if len(found.offsets) != len(specs) or any(not 0 <= (each.index or 0) < len(specs) for each in found.findings):
+            _nonsense("/arrays")
+        return found
+
+    def rest(self, *, known: bool) -> list[Finding]:
+        """Return what no rule names; `known`: all arrays of the table were asked for."""
+        return self._child.ask(["rest", known], list[Finding], "/")
 
     def _checked(self, stored: Stored, shape: Sequence[int], itemsize: int, place: str) -> Stored:
         """Return an answer that cannot make this process read what is not there."""

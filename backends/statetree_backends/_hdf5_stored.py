@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from statetree.errors import fail
 from statetree.files import MappedFile
 
-__all__ = ["DEFLATE", "SHUFFLE", "Chunks", "Stored", "Unpacker"]
+__all__ = ["DEFLATE", "SHUFFLE", "Chunks", "Stored", "Unpacker", "check_chunks"]
 
 DEFLATE, SHUFFLE = 1, 2
 _DAMAGED = "the file is damaged: restore it from a copy"
@@ -106,17 +106,10 @@ class Unpacker:
         return out
 
     def _chunk(self, stored: Stored, chunks: Chunks, at: tuple[int, ...]) -> Bytes:
-        found = chunks.table.get(at)
-        if found is None:
-            fail("ARRAY_MISSING_CHUNK", f"a chunk at {at}", "none", place=stored.place, remedy=_DAMAGED)
-        offset, size, mask = found
+        offset, size, mask = _find(stored, chunks, at, self._file.size)
         last = self._last
         if last is not None and last[0] == offset and last[1].shape == (*chunks.extent, stored.itemsize):
             return last[1]
-        if offset + size > self._file.size:
-            fail(
-                "CONTAINER_TRUNCATED", "a chunk in the file", "one behind its end", place=stored.place, remedy=_DAMAGED
-            )
         wanted = int(np.prod(chunks.extent, dtype=object)) * stored.itemsize
         data: Bytes | None = np.frombuffer(self._file.view(offset, size), np.uint8)
         for number, (code, parameter) in reversed(list(enumerate(chunks.filters))):
@@ -127,6 +120,28 @@ class Unpacker:
         chunk = data.reshape(*chunks.extent, stored.itemsize)
         self._last = offset, chunk
         return chunk
+
+
+def check_chunks(stored: Stored, chunks: Chunks, file_size: int) -> None:
+    """Refuse a dataset of which a chunk is not stored, or ends behind the end of the file; no chunk is read.
+
+    Raises:
+        StateTreeError: for the first such chunk.
+    """
+    # One that is missing is met after at most as many as are there.
+    for at in product(*(range(0, n, c) for n, c in zip(stored.shape, chunks.extent, strict=True))):
+        _find(stored, chunks, at, file_size)
+
+
+def _find(stored: Stored, chunks: Chunks, at: tuple[int, ...], file_size: int) -> tuple[int, int, int]:
+    """Return file offset, stored bytes and filter mask of a chunk."""
+    found = chunks.table.get(at)
+    if found is None:
+        fail("ARRAY_MISSING_CHUNK", f"a chunk at {at}", "none", place=stored.place, remedy=_DAMAGED)
+    if found[0] + found[1] > file_size:
+        expected, behind = "a chunk in the file", "one behind its end"
+        fail("CONTAINER_TRUNCATED", expected, behind, place=stored.place, remedy=_DAMAGED)
+    return found
 
 
 def _inflate(data: Bytes, size: int) -> Bytes | None:

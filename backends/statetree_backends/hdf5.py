@@ -1,7 +1,7 @@
 """The HDF5 backend: plain HDF5 and an index by which arrays are mapped. Source: spec section 7.3."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statetree.child import Budget
-from statetree.errors import StateTreeError, fail
+from statetree.errors import Problem, StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
-from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree.version import check_major
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
+from statetree_backends._hdf5_examine import Places, examine_by_names, is_as_written
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_isolated import Finder, open_library
+from statetree_backends._hdf5_metadata import HEADER_AT, HEADER_SIZE
 from statetree_backends._hdf5_stored import Stored, Unpacker
-from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
+from statetree_backends._hdf5_writer import Hdf5Writer
 
 __all__ = ["BACKEND"]
 
@@ -34,7 +36,8 @@ class _Index:
 
     def __init__(self, data: bytes, file_size: int) -> None:
         rows = np.frombuffer(data, "<u8")
-        offsets, sizes = rows[0::2], rows[1::2]
+        offsets, sizes = self.said = rows[0::2], rows[1::2]
+        """What the rows say, whether that is in the file or not."""
         inside = (offsets <= file_size) & (sizes <= file_size - np.minimum(offsets, file_size))
         self.offsets: NDArray[np.int64] = np.where(inside, offsets, 0).astype(np.int64)
         """File offset of each array, 0 where there is none."""
@@ -162,6 +165,25 @@ class Hdf5Reader:
             expected = f"an index of {_ROW * len(self._specs)} bytes"
             fail("ARRAY_MISSING", expected, str(len(data)), place="/index", remedy=_DAMAGED)
         return _Index(data, self._file.size)
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the file as a whole."""
+        if asked.version not in (None, self._block.version):
+            expected = f"version {asked.version}, as the manifest says"
+            found = self._block.version
+            yield Finding(Problem("BACKEND_MISMATCH", expected, found, place="/header", remedy=_FOREIGN, rule="M-2"))
+        places: Places | None = None
+        if asked.bound:
+            try:
+                places = None if self._index is None else self._index.said
+            except StateTreeError as error:
+                yield Finding(error.problems[0])
+        if places is not None and is_as_written(self._file, self._block, self._specs, places):
+            return
+        specs = self._specs if asked.bound else None
+        with self._lock:
+            library = self._by_library(lambda library: library)
+            yield from examine_by_names(self._file, library, self._block, specs, places)
 
     def layout(self) -> Layout | None:
         """Return the places of the index; the file is one segment."""

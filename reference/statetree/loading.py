@@ -23,7 +23,7 @@ from statetree.source import Source
 from statetree.store import Reader
 from statetree.tree import Record
 
-__all__ = ["load", "lookup", "map_arrays", "open"]
+__all__ = ["budget_of", "check_bytes", "load", "lookup", "map_arrays", "open"]
 
 Array = np.ndarray[Any, Any]
 
@@ -122,7 +122,7 @@ def load(
         wanted: dict[int, LazyArray] = {}
         map_arrays(tree, lambda lazy: wanted.setdefault(id(lazy), lazy))
         if not mmap:
-            _check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.source.reader, chosen)
+            check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.source.reader, chosen)
         known = {key: lazy.view() if mmap else lazy.read() for key, lazy in wanted.items()}
         return map_arrays(tree, lambda lazy: known[id(lazy)])
 
@@ -130,7 +130,7 @@ def load(
 def _load_all(path: "str | os.PathLike[str]", verify: bool, isolate: bool, limits: Limits) -> Any:
     source, text = _source(path, verify, isolate, limits)
     try:
-        _check_bytes(sum(source.manifest.nbytes), source.reader, limits)
+        check_bytes(sum(source.manifest.nbytes), source.reader, limits)
         try:
             source.bind()
             bulk = Bulk(source)
@@ -148,7 +148,7 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, isolate: bool, limit
         source.close()
 
 
-def _check_bytes(declared: int, reader: Reader, limits: Limits) -> None:
+def check_bytes(declared: int, reader: Reader, limits: Limits) -> None:
     """Refuse to allocate more than the caller allows, or far more than the file holds."""
     allowed = limits.total_bytes if limits.total_bytes is not None else _free_memory() // 2
     if declared > allowed:

@@ -208,6 +208,7 @@ class Source:
             path=self._path(index),
             place=self.reader.place(index),
             remedy=_DAMAGED,
+            rule="G-3",
         )
 
     def check_values(self, index: int, data: memoryview) -> None:

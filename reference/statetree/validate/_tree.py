@@ -19,6 +19,8 @@ Report = Callable[[Problem], None]
 _REMEDY = "write the file with a conforming writer"
 _ENDS = ("LIMIT_NODES", "LIMIT_TIME")
 """Codes behind which a walk would cost what the limit is there to save."""
+_ASTRAY = ("ARRAY_INDEX", "NODE_KIND", "KEY_FORM")
+"""Codes behind which an array that nothing names is no fault of its own."""
 _PASSABLE = ("", "NODE_KIND", "LIMIT_KEY")
 """Codes of a container that can be walked all the same."""
 
@@ -39,6 +41,8 @@ class _Walk:
         self._report = report
         self._met = [False] * arrays
         self._next = 0
+        self._astray = False
+        """Whether there was something that may have been meant to name an array."""
         self._nowhere: tuple[Any, ...] | None = None
         """Path of the container that holds a key which is none; what is below such a key has no path of its own."""
 
@@ -49,6 +53,8 @@ class _Walk:
         except _EndError:
             return
         self._path.clear()
+        if self._astray:
+            return
         for index, met in enumerate(self._met):
             if not met:
                 self._say("ARRAY_ORPHAN", "every array of the table in the tree", f"array {index} nowhere")
@@ -65,6 +71,7 @@ class _Walk:
             judge(*arguments)
         except StateTreeError as error:
             self._tell(error.problems[0])
+            self._astray |= error.code in _ASTRAY
             if error.code in _ENDS:
                 raise _EndError from None
             return error.code

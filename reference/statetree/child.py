@@ -34,8 +34,6 @@ Attend = Callable[[int | None], Callable[[Any], Any]]
 """Descriptor of a file → function that answers requests about it."""
 _IDLE = 10.0
 """Seconds after which a nursery without children ends."""
-_WALL = 4
-"""Seconds of the clock for each second of the processor, which other programs want too."""
 _BIRTH = 60.0
 """Seconds that a nursery may take for importing its library."""
 _FIRST = struct.Struct("<QdQ")
@@ -59,7 +57,14 @@ class Budget:
     nbytes: int
     """Bytes of memory, beside what the library and the mapping of the file take."""
     seconds: float
-    """Seconds of a processor for each answer, and four times as many of the clock."""
+    """Seconds of a processor for each answer."""
+    wall: float = 4
+    """Seconds of the clock for each of these: other programs want the processor too."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds of the clock for each answer."""
+        return self.wall * self.seconds
 
 
 class _Finding(msgspec.Struct, array_like=True, frozen=True):
@@ -151,9 +156,9 @@ class Child:
             raise self._nothing("an answer that is none", place).error() from None
 
     def _exchange(self, request: bytes) -> _Answer:
-        until = time.monotonic() + _WALL * self._budget.seconds
+        until = time.monotonic() + self._budget.patience
         try:
-            self._socket.settimeout(_WALL * self._budget.seconds)
+            self._socket.settimeout(self._budget.patience)
             self._socket.sendall(_LENGTH.pack(len(request)) + request)
             (size,) = _LENGTH.unpack(_receive(self._socket, _LENGTH.size, until))
             if size > self._budget.nbytes:
@@ -222,8 +227,8 @@ class _Nursery:
     def __init__(self, module: str) -> None:
         self.socket, theirs = socket.socketpair()
         lines = (
-            "import sys; sys.path[:] = sys.argv[2:]",
-            f"import {module} as module",
+            "import importlib, sys; sys.path[:] = sys.argv[2:]",
+            f"module = importlib.import_module({module!r})",
             "from statetree.child import tend",
             "tend(int(sys.argv[1]), module.attend)",
         )

@@ -24,7 +24,7 @@ from statetree.source import Source
 from statetree.store import Examinable, Examination, Finding, Reader, Stock
 from statetree.validate._tree import tree_faults
 from statetree.validate._unwise import unwise
-from statetree.validate.report import PHASES, Findings, NotRun, Report
+from statetree.validate.report import PHASES, Findings, NotRun, Report, is_asked
 
 __all__ = ["Validation"]
 
@@ -73,7 +73,7 @@ class Validation:
                 finally:
                     reader.close()
         found = self._found
-        wanted = [phase for phase in PHASES if phase in self._not_run and self._asked(phase)]
+        wanted = [phase for phase in PHASES if phase in self._not_run and is_asked(phase, self._level)]
         return Report(
             str(self._path),
             tuple(found.problems),
@@ -85,9 +85,6 @@ class Validation:
             found.more,
             found.more_warnings,
         )
-
-    def _asked(self, phase: str) -> bool:
-        return self._level != "structure" if phase == "digests" else self._level == "full" or phase != "stock"
 
     def _skip(self, after: str, reason: str) -> None:
         """Say of all phases behind one that they cannot run."""
@@ -193,9 +190,9 @@ class Validation:
             for phase in ("digests", "stock"):
                 self._not_run.setdefault(phase, reason)
             return
-        if self._asked("digests") and "digests" not in self._not_run:
+        if is_asked("digests", self._level) and "digests" not in self._not_run:
             self._digests(source)
-        if self._asked("stock") and "stock" not in self._not_run:
+        if is_asked("stock", self._level) and "stock" not in self._not_run:
             self._stock(reader, source)
 
     def _bind(self, source: Source) -> bool:
@@ -207,7 +204,7 @@ class Validation:
             return False
 
         def bind() -> bool:
-            source.bind()
+            source.bind(whole=True)
             return True
 
         return self._try("container", bind) is not None

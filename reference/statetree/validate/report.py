@@ -1,6 +1,6 @@
 """Reports: what was found in a file, as values and as JSON. Source: spec/conformance.md section 5."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from statetree.path import Path, path_text
 from statetree.tree import Symbol
 from statetree_spec import registry
 
-__all__ = ["LEVELS", "LISTED", "PHASES", "Findings", "NotRun", "Report", "problem_json"]
+__all__ = ["LEVELS", "LISTED", "PHASES", "Findings", "NotRun", "Report", "is_asked", "problem_json", "unjudged"]
 
 LEVELS = ("structure", "digests", "full")
 """How far a validator looks."""
@@ -159,3 +159,18 @@ class Findings:
         rule = problem.rule or _rule(problem.code, self.backend)
         remedy = problem.remedy or _ROWS[problem.code]["fix"]
         listed.append(replace(problem, phase=phase, rule=rule, remedy=remedy))
+
+
+def unjudged(path: str, level: str, problems: Iterable[Problem], reason: str) -> Report:
+    """Return the report of a file that could not be judged: nothing ran behind its recognition, for a reason."""
+    found = Findings()
+    for problem in problems:
+        found.add(problem, PHASES[0])
+    skipped = [phase for phase in PHASES[1:] if is_asked(phase, level)]
+    not_run = tuple(NotRun(phase, reason) for phase in skipped)
+    return Report(path, tuple(found.problems), level=level, not_run=not_run)
+
+
+def is_asked(phase: str, level: str) -> bool:
+    """Whether a phase belongs to a level."""
+    return level != "structure" if phase == "digests" else level == "full" or phase != "stock"

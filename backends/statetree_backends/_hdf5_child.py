@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py  # noqa: F401 - loaded once, before there are children
+import msgspec
 
 from statetree.files import MappedFile
 from statetree.store import ArraySpec
 from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_stock import Promise, StockView
 from statetree_backends._hdf5_survey import Survey
 
 __all__ = ["attend"]
@@ -48,6 +50,12 @@ class _Session:
     def rest(self, known: bool) -> Any:
         return self.survey.rest(known=known)
 
+    def stock_arrays(self, rows: list[Any], algorithm: str) -> Any:
+        return StockView(self.library).stock_arrays(msgspec.convert(rows, list[Promise]), algorithm)
+
+    def stock_rest(self, digests: dict[str, bytes], algorithm: str, count: int) -> Any:
+        return StockView(self.library).stock_rest(digests, algorithm, count)
+
 
 def attend(descriptor: int | None) -> Callable[[Any], Any]:
     """Return the function that answers requests, lists of a name and arguments, about the file of a descriptor."""
@@ -59,6 +67,8 @@ def attend(descriptor: int | None) -> Callable[[Any], Any]:
         "array": session.array,
         "arrays": session.arrays,
         "rest": session.rest,
+        "stock_arrays": session.stock_arrays,
+        "stock_rest": session.stock_rest,
     }
 
     def answer(request: Any) -> Any:

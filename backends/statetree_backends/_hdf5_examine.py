@@ -14,11 +14,12 @@ from statetree.files import MappedFile
 from statetree.store import ArraySpec, Finding
 from statetree_backends._block import MAGIC, PARTS, SIZE, Block, checked_text
 from statetree_backends._hdf5_format import superblock
-from statetree_backends._hdf5_isolated import Finder, survey_of
+from statetree_backends._hdf5_isolated import Finder, stock_of, survey_of
 from statetree_backends._hdf5_metadata import HEADER_AT, HEADER_SIZE, aligned, metadata
+from statetree_backends._hdf5_stock import Promise
 from statetree_backends._hdf5_stored import Unpacker
 
-__all__ = ["Places", "examine_by_names", "is_as_written"]
+__all__ = ["Places", "examine_by_names", "is_as_written", "stock_findings"]
 
 Places = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 """File offset and bytes of each array, as the index has them."""
@@ -125,3 +126,25 @@ def _finding(
     code: str, expected: str, found: str, place: str, index: int | None = None, *, remedy: str = _DAMAGED
 ) -> Finding:
     return Finding(Problem(code, expected, found, place=place, remedy=remedy, rule=_RULE), index)
+
+
+def stock_findings(
+    library: Finder, block: Block, specs: Sequence[ArraySpec], digests: Sequence[str], places: Places | None
+) -> Iterator[Finding]:
+    """Yield in what h5py shows another tree than the manifest has.
+
+    Args:
+        library: the library that has the file open.
+        block: its header block.
+        specs: the arrays.
+        digests: their digests.
+        places: the index; None if the header block is not at 4096.
+    """
+    stock = stock_of(library)
+    offsets = [0] * len(specs) if places is None else places[0].tolist()
+    for first in range(0, len(specs), _BATCH):
+        rows = zip(specs[first : first + _BATCH], digests[first:], offsets[first:], strict=False)
+        promises = [Promise(spec.name, spec.dtype, spec.shape, digest, offset) for spec, digest, offset in rows]
+        for each in stock.stock_arrays(promises, block.algorithm):
+            yield Finding(each.problem, None if each.index is None else first + each.index)
+    yield from stock.stock_rest({name: block.parts[name].digest for name in PARTS}, block.algorithm, len(specs))

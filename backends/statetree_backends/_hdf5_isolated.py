@@ -1,6 +1,6 @@
 """The HDF5 library in a process of its own, asked as the one in this process is. Source: spec section 7.3."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from statetree.child import Budget, Child
@@ -9,10 +9,11 @@ from statetree.errors import fail
 from statetree.files import MappedFile
 from statetree.store import ArraySpec, Finding
 from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_stock import Promise, StockView
 from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Stored
 from statetree_backends._hdf5_survey import Survey, Surveyed
 
-__all__ = ["Finder", "IsolatedLibrary", "Surveyor", "open_library", "survey_of"]
+__all__ = ["Finder", "IsolatedLibrary", "Stock", "Surveyor", "open_library", "stock_of", "survey_of"]
 
 _MODULE = "statetree_backends._hdf5_child"
 _NAME = "the HDF5 library"
@@ -44,6 +45,24 @@ class Surveyor(Protocol):
 def open_library(file: MappedFile, budget: Budget | None) -> Finder:
     """Open a file in the HDF5 library: in this process, or, with a budget, in one of its own."""
     return Library(file) if budget is None else IsolatedLibrary(file, budget)
+
+
+class Stock(Protocol):
+    """Looks at a file as the users of h5py do."""
+
+    def stock_arrays(self, promises: Sequence[Promise], algorithm: str) -> list[Finding]:
+        """Return in what h5py shows other arrays than promised; the index is the position among these."""
+
+    def stock_rest(self, digests: Mapping[str, bytes], algorithm: str, count: int) -> list[Finding]:
+        """Return what h5py shows beside the arrays that is not as it should be."""
+
+
+def stock_of(finder: Finder) -> Stock:
+    """Look at an open file as the users of h5py do."""
+    if isinstance(finder, Library):
+        return StockView(finder)
+    assert isinstance(finder, IsolatedLibrary)
+    return finder
 
 
 def survey_of(finder: Finder) -> Surveyor:
@@ -95,6 +114,17 @@ class IsolatedLibrary:
     def rest(self, *, known: bool) -> list[Finding]:
         """Return what no rule names; `known`: all arrays of the table were asked for."""
         return self._child.ask(["rest", known], list[Finding], "/")
+
+    def stock_arrays(self, promises: Sequence[Promise], algorithm: str) -> list[Finding]:
+        """Return in what h5py shows other arrays than promised; the index is the position among these."""
+        found = self._child.ask(["stock_arrays", promises, algorithm], list[Finding], "/arrays")
+        if any(not 0 <= (each.index or 0) < len(promises) for each in found):
+            _nonsense("/arrays")
+        return found
+
+    def stock_rest(self, digests: Mapping[str, bytes], algorithm: str, count: int) -> list[Finding]:
+        """Return what h5py shows beside the arrays that is not as it should be."""
+        return self._child.ask(["stock_rest", digests, algorithm, count], list[Finding], "/")
 
     def _checked(self, stored: Stored, shape: Sequence[int], itemsize: int, place: str) -> Stored:
         """Return an answer that cannot make this process read what is not there."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statetree.errors import MissingFileError, Problem, StateTreeError, StoreIOError, shown
+from statetree.digest import block_count, digest_size
+from statetree.errors import MissingFileError, Problem, StateTreeError, StoreIOError, UsageError, shown
 from statetree.store import ArraySpec, Examination, Finding
 from statetree_backends._zarr_consolidated import contradictions
 from statetree_backends._zarr_metadata import (
@@ -44,6 +45,8 @@ class Contents:
         self._left = {name: (kind, size) for name, kind, size in entries}
         self._folders: set[str] = set()
         self._forgotten: set[str] = set()
+        self.misplaced: list[str] = []
+        """Folders in the place of files."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._left
@@ -54,6 +57,8 @@ class Contents:
         if found is None:
             return None
         self.expect(name.rpartition("/")[0])
+        if found[0] == "folder":
+            self.misplaced.append(name)
         return found[1] if found[0] == "file" else -1
 
     def size(self, name: str) -> int | None:
@@ -146,20 +151,29 @@ class Examiner:
             code = "FS_LINK" if kind == "link" else "FS_SPECIAL"
             yield _finding(code, "files and folders", what, name, remedy="links are never followed", rule="Z-9")
         yield from self._group("")
-        yield from self._group("arrays")
-        for text in ("manifest", "info", "blocks"):
+        for text in ("manifest", "info"):
             yield from self._text(text)
+        blocks = sum(block_count(spec.nbytes) for spec in specs) * digest_size(self._root.algorithm)
+        yield from self._text("blocks", blocks if asked.bound else None)
         if "packs/index/c/0" in self._contents:
             yield from self._group("packs")
             yield from self._text("packs/index")
-            if rows is not None and asked.bound:
-                yield from self._packs(rows, np.fromiter((spec.nbytes for spec in specs), np.int64, len(specs)), asked)
+        nbytes = np.fromiter((spec.nbytes for spec in specs), np.int64, len(specs))
+        if rows is not None and asked.bound:
+            yield from self._packs(rows, nbytes)
         if asked.bound:
             packed = [0] * len(specs) if rows is None else rows[0].tolist()
             self._contents.expect("arrays")
             for index, spec in enumerate(specs):
                 if packed[index] or not self._is_in_one_chunk(index, spec):
                     yield from self._array(index, spec, in_pack=packed[index] > 0)
+        yield from self._group("arrays")
+        if rows is not None and asked.bound:
+            yield from _order(rows)
+            if asked.data:
+                yield from self._gaps(rows, nbytes)
+        for name in self._contents.misplaced:
+            yield _finding("FS_SPECIAL", "a file", "a folder", name, remedy=_DAMAGED, rule="Z-9")
         yield from self._consolidated(root_text)
         yield from self._rest(asked)
 
@@ -182,8 +196,8 @@ class Examiner:
         except StateTreeError as error:
             yield from _found(error)
 
-    def _text(self, name: str) -> Iterator[Finding]:
-        """Judge a uint8 array of one dimension in one chunk."""
+    def _text(self, name: str, wanted: int | None = None) -> Iterator[Finding]:
+        """Judge a uint8 array of one dimension in one chunk, which is to have so many bytes."""
         stored = self._contents.take(f"{name}/c/0")
         try:
             text = self._node(name)
@@ -195,6 +209,8 @@ class Examiner:
         except StateTreeError as error:
             yield from _found(error)
             return
+        if wanted not in (None, size):
+            yield _finding("BACKEND_MISMATCH", f"{wanted} bytes", f"{size} bytes", name, remedy=_DAMAGED)
         if found != ArrayMetadata(max(1, size), None, False, "/"):
             yield _finding("Z_METADATA", "one chunk c/0 that is stored as it is", "others", name)
         if stored not in (size or None, -1):
@@ -202,40 +218,37 @@ class Examiner:
             code = "ARRAY_MISSING_CHUNK" if stored is None else "ARRAY_NBYTES"
             yield _finding(code, f"a chunk of {size} bytes" if size else "no chunk", other, name, remedy=_DAMAGED)
 
-    def _packs(self, rows: NDArray[np.int64], nbytes: NDArray[np.int64], asked: Examination) -> Iterator[Finding]:
-        """Judge the rows of the index, and every pack that they name."""
+    def _packs(self, rows: NDArray[np.int64], nbytes: NDArray[np.int64]) -> Iterator[Finding]:
+        """Judge every pack that rows of the index name, and where arrays lie in it."""
         packs, offsets, sizes = rows
-        bad = (packs == 0) & ((offsets != 0) | (sizes != 0))
-        if bad.any():
-            index = int(np.flatnonzero(bad)[0])
-            found = f"{offsets[index]} and {sizes[index]}"
-            yield _finding("Z_METADATA", "three zeros in a row without a pack", found, "packs/index", index)
-        numbers = np.flatnonzero(packs)
-        yield from _order(numbers, packs[numbers], offsets[numbers], sizes[numbers])
-        for number in np.unique(packs[numbers]).tolist():
+        for number in np.unique(packs[packs > 0]).tolist():
             name = f"packs/{number - 1}"
             mine = np.flatnonzero(packs == number)
             try:
-                held = self._pack(number - 1)[0]
-                yield from _places(mine, offsets[mine], sizes[mine], nbytes[mine], held)
-                if asked.data:
-                    yield from self._gaps(number - 1, offsets[mine], sizes[mine], held)
+                yield from _places(mine, offsets[mine], sizes[mine], nbytes[mine], self._pack(number - 1)[0])
             except StateTreeError as error:
                 yield from _found(error)
             if self._contents.take(f"{name}/zarr.json") is not None:
                 self._nodes.append(name)
             self._contents.take(f"{name}/c/0")
 
-    def _gaps(self, number: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64], held: int) -> Iterator[Finding]:
-        """Judge the bytes of a pack that no array has."""
-        data = np.empty(held, np.uint8)
-        self._read_pack(number, 0, data.data)
-        for offset, size in zip(offsets.tolist(), sizes.tolist(), strict=True):
-            data[offset : offset + size] = 0
-        if data.any():
-            at = int(np.flatnonzero(data)[0])
-            found = f"0x{data[at]:02x} at byte {at}"
-            yield _finding("Z_METADATA", "zeros between the arrays of a pack", found, f"packs/{number}")
+    def _gaps(self, rows: NDArray[np.int64], nbytes: NDArray[np.int64]) -> Iterator[Finding]:
+        """Judge the bytes of packs that no array has."""
+        packs, offsets, sizes = rows
+        for number in np.unique(packs[packs > 0]).tolist():
+            mine = np.flatnonzero((packs == number) & (sizes == nbytes))
+            try:
+                data = np.empty(self._pack(number - 1)[0], np.uint8)
+                self._read_pack(number - 1, 0, data.data)
+            except StateTreeError as error:
+                yield from _found(error)
+                continue
+            for offset, size in zip(offsets[mine].tolist(), sizes[mine].tolist(), strict=True):
+                data[offset : offset + size] = 0
+            if data.any():
+                at = int(np.flatnonzero(data)[0])
+                found = f"0x{data[at]:02x} at byte {at}"
+                yield _finding("Z_METADATA", "zeros between the arrays of a pack", found, f"packs/{number - 1}")
 
     def _is_in_one_chunk(self, index: int, spec: ArraySpec) -> bool:
         """Whether an array is as most are: its metadata, and one chunk of its bytes; then cross both off."""
@@ -284,8 +297,9 @@ class Examiner:
                 # The first will do: there may be many more than files.
                 yield _finding("ARRAY_MISSING_CHUNK", "a chunk", "none", name, index, remedy=_DAMAGED, rule="Z-6")
                 return
-            if stored.plain and found not in (size, -1):
-                expected = f"a chunk of {size} bytes"
+            held = size + 4 * stored.checksum
+            if stored.codec is None and found not in (held, -1):
+                expected = f"a chunk of {held} bytes"
                 yield _finding("ARRAY_NBYTES", expected, str(found), name, index, remedy=_DAMAGED, rule="Z-6")
 
     def _consolidated(self, root_text: bytes) -> Iterator[Finding]:
@@ -324,10 +338,15 @@ class Examiner:
         return text is not None and is_array(text)
 
 
-def _order(
-    numbers: NDArray[np.int64], packs: NDArray[np.int64], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> Iterator[Finding]:
-    """Judge the rows of packed arrays against the ones before them."""
+def _order(rows: NDArray[np.int64]) -> Iterator[Finding]:
+    """Judge the rows of the index against each other."""
+    bad = (rows[0] == 0) & ((rows[1] != 0) | (rows[2] != 0))
+    if bad.any():
+        index = int(np.flatnonzero(bad)[0])
+        found = f"{rows[1, index]} and {rows[2, index]}"
+        yield _finding("Z_METADATA", "three zeros in a row without a pack", found, "packs/index", index)
+    numbers = np.flatnonzero(rows[0])
+    packs, offsets, sizes = rows[:, numbers]
     same = packs[1:] == packs[:-1]
     rules: tuple[tuple[str, Any, int], ...] = (
         ("packs in the order of the table", (packs[1:] < packs[:-1]) | (packs[1:] > packs[:-1] + 1), 1),
@@ -358,7 +377,7 @@ def _places(
 
 
 def _found(error: StateTreeError, index: int | None = None) -> Iterator[Finding]:
-    if isinstance(error, StoreIOError) and not isinstance(error, MissingFileError):
+    if isinstance(error, StoreIOError | UsageError) and not isinstance(error, MissingFileError):
         raise error
     for problem in error.problems:
         yield Finding(problem, index)

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from math import inf
 from typing import Any, NoReturn
 
 import msgspec
@@ -168,9 +169,14 @@ def strict_json(data: bytes, place: str) -> Any:
             fail("JSON_NUMBER_RANGE", "an integer of 64 bits", f"{len(digits)} digits", place=place, remedy=_FOREIGN)
         return -0.0 if digits == "-0" else int(digits)
 
+    def real(digits: str) -> float:
+        if abs(float(digits)) == inf:
+            fail("JSON_NUMBER_RANGE", "a number of 64 bits", shown(digits, 40), place=place, remedy=_FOREIGN)
+        return float(digits)
+
+    hooks: dict[str, Any] = {"parse_constant": constant, "parse_int": integer, "parse_float": real}
     try:
-        text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=integer)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, **hooks)
     except UnicodeDecodeError:
         fail("JSON_ENCODING", "UTF-8", "other bytes", place=place, remedy=_DAMAGED)
     except json.JSONDecodeError as error:

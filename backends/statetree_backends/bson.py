@@ -15,8 +15,10 @@ from statetree_backends._block import split_blocks
 from statetree_backends._bson_examine import examine
 from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
+from statetree_backends._bson_stock import stock_bson
 from statetree_backends._bson_writer import BsonWriter
 from statetree_backends._codecs import decompress, missing_codec
+from statetree_backends._stock import guarded
 
 __all__ = ["BACKEND"]
 
@@ -140,7 +142,29 @@ class BsonReader:
                 index = self._index
             except StateTreeError as error:
                 yield Finding(error.problems[0])
+            else:
+                yield from self._short_of_rows(index)
         yield from examine(self._container, self._specs, index, asked)
+
+    def _short_of_rows(self, index: Index) -> Iterator[Finding]:
+        """Yield which arrays have other rows than they need."""
+        nbytes = np.fromiter((spec.nbytes for spec in self._specs), np.int64, len(self._specs))
+        wrong = index.counts != -(-nbytes // PIECE)
+        if self._compression is None:
+            held = np.concatenate(([0], np.cumsum(index.sizes)))
+            ends = np.minimum(index.starts + index.counts, len(index.sizes))
+            wrong |= held[ends] - held[np.minimum(index.starts, ends)] != nbytes
+        for i in np.flatnonzero(wrong).tolist():
+            try:
+                row = int(index.starts[i])
+                for n in range(-(-self._checked(i) // PIECE)):
+                    self._place_of(i, row + n, min(PIECE, int(nbytes[i]) - n * PIECE))
+            except StateTreeError as error:
+                yield Finding(error.problems[0], i)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what pymongo's bson shows another tree than the manifest."""
+        return guarded(stock_bson(self._container, self._specs, digests), "bson", str(self._file.path))
 
     def stored_bytes(self) -> int:
         """Return the size of the file."""

@@ -16,7 +16,7 @@ from statetree.limits import Limits
 from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree.version import check_major
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
-from statetree_backends._hdf5_examine import Places, examine_by_names, is_as_written
+from statetree_backends._hdf5_examine import Places, examine_by_names, is_as_written, stock_findings
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
 from statetree_backends._hdf5_isolated import Finder, open_library
 from statetree_backends._hdf5_metadata import HEADER_AT, HEADER_SIZE
@@ -184,6 +184,13 @@ class Hdf5Reader:
         with self._lock:
             library = self._by_library(lambda library: library)
             yield from examine_by_names(self._file, library, self._block, specs, places)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what h5py shows another tree than the manifest."""
+        places = None if self._index is None else self._index.said
+        with self._lock:
+            library = self._by_library(lambda library: library)
+            yield from stock_findings(library, self._block, self._specs, digests, places)
 
     def layout(self) -> Layout | None:
         """Return the places of the index; the file is one segment."""

@@ -17,9 +17,11 @@ from statetree.limits import Limits
 from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree_backends._block import checked_text, split_blocks
 from statetree_backends._codecs import decompress, missing_codec
+from statetree_backends._stock import guarded
 from statetree_backends._zarr_examine import Contents, Examiner
 from statetree_backends._zarr_folder import FolderFiles, is_generation, open_generation, read_root, strays
 from statetree_backends._zarr_metadata import ArrayMetadata, Root, chunk_key, declared_size, parse_array
+from statetree_backends._zarr_stock import stock_zarr
 from statetree_backends._zarr_writer import PACK_SIZE, ROW_BYTES, ZarrWriter
 from statetree_backends._zarr_zip import ZipFiles, is_our_zip
 
@@ -272,6 +274,13 @@ class ZarrReader:
             contents, self._files.read, self._root, self._metadata, self._pack, self._read_pack, extra=extra
         )
         yield from examiner.run(self._specs, rows, root_text, asked)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what zarr-python shows another tree than the manifest."""
+        blocks = b"".join(data for _, data in sorted(self._blocks.items()))
+        texts = {"manifest": self.manifest(), "info": self.info(), "blocks": blocks}
+        found = stock_zarr(self._path, self._root, texts, self._specs, digests, self._rows)
+        return guarded(found, "zarr-python", str(self._path))
 
     def stored_bytes(self) -> int:
         """Return the bytes of all files."""

@@ -231,7 +231,7 @@ class Examination:
     bound: bool
     """Whether the store knows its arrays: `bind` was called and did not refuse."""
     data: bool
-    """Whether bytes of arrays, and through libraries, may be read; without, what costs little is looked at."""
+    """Whether bytes of arrays may be read; without, all else is looked at."""
 
 
 @runtime_checkable

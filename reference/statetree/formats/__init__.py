@@ -116,7 +116,7 @@ def pickle_globals(path: Path) -> list[str]:
 
     Pickles of all protocols, in PyTorch archives, object arrays of NumPy, `.metadata` of distributed checkpoints and
     the first 1 MiB of compressed files are followed without being unpickled, up to 250,000 instructions each. A part
-    of a name that only running it would tell is `?`. Behind the first array in a joblib file nothing is seen.
+    of a name that only running it would tell is `?`.
 
     Raises:
         StateTreeError: the file cannot be read.

@@ -92,7 +92,7 @@ class Manifest:
     """Bytes of each array's canonical form."""
     node: Node
     """Root node."""
-    version: str
+    version: str = VERSION
     """Version of the format that it names."""
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import pickle
 import random
 import shutil
@@ -734,6 +735,30 @@ def test_files_of_joblib_are_recognised(tmp_path: Path) -> None:
     found = [_seen(tmp_path / name) for name in names]
 
     assert [what and (what.name, what.pickle) for what in found] == [("joblib", True)] * 6
+
+
+class Runs:
+    """An object whose pickle runs a program."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("true",)
+
+
+ARRAYS = [
+    [np.ones((3, 2)), np.zeros(0), np.ones(70000, np.int8), np.array(["a", "bb"]), np.ones((2, 2), ">f4")],
+    [np.array([1, "x", None], object), np.ones(3), np.array([2], object)],
+    [np.ones(3, [("a", "f4"), ("b", "i8")]), np.array(3 + 0j), np.ones((2, 2), bool), np.array("2020", "M8[D]")],
+]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("arrays", ARRAYS, ids=["plain", "objects", "odd dtypes"])
+def test_what_joblib_pickles_behind_its_arrays_is_named(arrays: list[Any], protocol: int, tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib", reason="joblib writes these files")
+    for name in ("x.joblib", "x.z"):
+        joblib.dump([*arrays, Runs()], tmp_path / name, protocol=protocol)
+
+        assert f"{os.system.__module__}.system" in pickle_globals(tmp_path / name)
 
 
 def test_files_of_safetensors_and_flax_are_recognised(tmp_path: Path) -> None:

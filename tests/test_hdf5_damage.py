@@ -18,7 +18,7 @@ import pytest
 import statetree as st
 from statetree.digest import hasher
 from statetree.store import ArraySpec
-from statetree_backends import _hdf5_writer
+from statetree_backends import _hdf5_metadata
 from statetree_backends._block import SIZE
 from statetree_backends._hdf5_format import UNDEFINED
 from statetree_backends.hdf5 import BACKEND
@@ -599,7 +599,7 @@ def test_an_index_of_chunks_that_names_its_nodes_many_times_is_refused(
             nodes += head + (key + struct.pack("<Q", child)) * 64 + key
         return nodes, at + size * 4
 
-    monkeypatch.setattr(_hdf5_writer, "chunk_tree", shared)
+    monkeypatch.setattr(_hdf5_metadata, "chunk_tree", shared)
     st.save(tmp_path / "a.h5", {"w": np.zeros(2000)}, compression="gzip", durable=False)
 
     assert refused(tmp_path / "a.h5") == (

@@ -60,7 +60,8 @@ def test_a_header_block_of_another_form_is_refused(name: str, fault: str, tmp_pa
         st.load(path)
 
     assert (refused.value.error_class, refused.value.code) == (error_class, code)
-    assert st.validate(path).problems == refused.value.problems
+    first, same = st.validate(path).problems[0], refused.value.problems[0]
+    assert (first.code, first.expected, first.found) == (same.code, same.expected, same.found)
 
 
 @pytest.mark.parametrize("name", FILES)

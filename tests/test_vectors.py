@@ -26,8 +26,6 @@ from statetree_spec import registry, schema
 CODES = registry("errors")["codes"]
 LONG = os.environ.get("STATETREE_PROFILE") == "long"
 QUICK = [vector for vector in vectors() if LONG or not vector.slow]
-NOT_YET = set((Path(__file__).parent / "validate_not_yet.txt").read_text().split())
-"""Vectors whose fault only a validator sees that looks deeper than ours does today."""
 
 
 def named(vector: object) -> str:
@@ -107,11 +105,7 @@ def test_loading_a_vector_ends_as_its_record_says(vector: Vector, tmp_path: Path
             assert tag(tree) == vector.tree
 
 
-@pytest.mark.parametrize(
-    "vector",
-    [pytest.param(v, marks=pytest.mark.xfail(strict=True) if v.id in NOT_YET else ()) for v in QUICK],
-    ids=named,
-)
+@pytest.mark.parametrize("vector", QUICK, ids=named)
 def test_validating_a_vector_ends_as_its_record_says(vector: Vector, tmp_path: Path) -> None:
     path = materialise(vector, tmp_path)
     try:

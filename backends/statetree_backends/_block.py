@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from statetree.digest import ALGORITHMS, BLOCK, block_count, digest_size, hasher
 from statetree.errors import fail, shown
-from statetree.version import MAJOR, MINOR, check_major
+from statetree.version import MAJOR, MINOR, VERSION, check_major
 
 __all__ = ["MAGIC", "PARTS", "SIZE", "Block", "Part", "checked_text", "pack_block", "split_blocks", "unpack_block"]
 
@@ -47,6 +47,8 @@ class Block:
     """Number of rows of the index."""
     parts: Mapping[str, Part]
     """`manifest`, `info`, `index` and `blocks`."""
+    version: str = VERSION
+    """Version of the format."""
 
 
 def pack_block(block: Block) -> bytes:
@@ -66,7 +68,7 @@ def unpack_block(data: bytes, place: str, compressions: Sequence[str]) -> Block:
         UnsupportedError: another major version, or an unknown digest algorithm.
         IntegrityError: the block does not have the digest that it holds.
     """
-    magic, major, _, reserved, algorithm, compression, arrays, rows = _HEAD.unpack_from(data)
+    magic, major, minor, reserved, algorithm, compression, arrays, rows = _HEAD.unpack_from(data)
     if len(data) != SIZE or magic != MAGIC:
         fail("BAD_MAGIC", "the magic of statetree", "other bytes", place=place)
     check_major(major, place)
@@ -90,7 +92,7 @@ def unpack_block(data: bytes, place: str, compressions: Sequence[str]) -> Block:
         expected = f"the compression {' or '.join(compressions)}, or none"
         fail("HEADER_FORM", expected, repr(shown(packed or "")), place=place, remedy=_FOREIGN)
     parts = {name: Part(at, length, digest[:size]) for name, (at, length, digest) in zip(PARTS, fields, strict=True)}
-    return Block(name, packed, arrays, rows, parts)
+    return Block(name, packed, arrays, rows, parts, f"{major}.{minor}")
 
 
 def _text(field: bytes) -> str:

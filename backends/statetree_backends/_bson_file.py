@@ -51,6 +51,8 @@ class BsonFile:
             self.file.close()
             raise
 
+    version: str
+    """What the header document says."""
     first: int
     """File offset of the document behind the header."""
 
@@ -62,6 +64,7 @@ class BsonFile:
             found = shown(repr(text), 40)
             fail("VERSION_FORM", "a version that ends with its string", found, place="header", remedy=DAMAGED)
         check_version(text[:-1], "header")
+        self.version = text[:-1]
 
     def _header(self) -> tuple[dict[str, Any], int]:
         size = int.from_bytes(self.file.read(0, 4), "little", signed=True)

@@ -10,20 +10,14 @@ from statetree.files import NewFile
 from statetree.store import ArraySpec, WriteOptions
 from statetree.version import VERSION
 from statetree_backends._block import Block, Part, pack_block
-from statetree_backends._bson_file import ALIGN, PIECE, TEXTS
+from statetree_backends._bson_file import PIECE, TEXTS
+from statetree_backends._bson_head import Heads, with_data
 from statetree_backends._codecs import compress
 
 __all__ = ["BsonWriter"]
 
 _SMALL, _GATHERED = 1 << 16, 1 << 18
-_INT32 = struct.Struct("<i").pack
-_SIZE = struct.Struct("<iB").pack
 _ROW = struct.Struct("<IIQQ").pack
-_FIRST = struct.Struct("<i7si3si6si")
-"""The length of a data document, its elements `array` and `n`, and `name` up to its text."""
-_PADS = [b"\x05pad\0" + _SIZE(size, 0) + bytes(size) + b"\x05data\0" for size in range(ALIGN)]
-_PADDED = 21
-"""Bytes that `pad` and `data` take beside those that they hold."""
 
 
 def _document(fields: Mapping[str, Any]) -> bytes:
@@ -31,30 +25,6 @@ def _document(fields: Mapping[str, Any]) -> bytes:
 
     encoded: bytes = bson.encode(fields)
     return encoded
-
-
-def _with_data(body: bytes, at: int, size: int) -> bytes:
-    """Return a document up to its payload: `body`, padding, and `data` of `size` bytes, aligned in the file.
-
-    Args:
-        body: the elements that come first, encoded.
-        at: file offset of the document.
-        size: bytes of the payload, which a zero byte follows.
-    """
-    pad = -(at + 4 + len(body) + _PADDED) % ALIGN
-    return b"%b%b%b%b" % (_INT32(4 + len(body) + _PADDED + pad + size + 1), body, _PADS[pad], _SIZE(size, 0))
-
-
-def _kind_of(spec: ArraySpec, compression: str | None) -> bytes:
-    """Return the elements `dtype`, `shape` and `compression`, which arrays of one kind share."""
-    shape = b"".join(b"\x12%d\0%b" % (axis, extent.to_bytes(8, "little")) for axis, extent in enumerate(spec.shape))
-    texts = b"\x02dtype\0%b" % _string(spec.dtype), b"\x04shape\0%b%b\0" % (_INT32(len(shape) + 5), shape)
-    return b"".join(texts) + (b"" if compression is None else b"\x02compression\0%b" % _string(compression))
-
-
-def _string(text: str) -> bytes:
-    raw = text.encode()
-    return _INT32(len(raw) + 1) + raw + b"\0"
 
 
 class BsonWriter:
@@ -69,7 +39,7 @@ class BsonWriter:
         self._small_size = 0
         self._rows: list[bytes] = []
         self._specs: Sequence[ArraySpec] = ()
-        self._kinds: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._heads = Heads(options.compression)
         self._held: list[bytes] = []
         self._left = 0
 
@@ -150,16 +120,9 @@ class BsonWriter:
 
     def _head(self, spec: ArraySpec, index: int, n: int, size: int) -> bytes:
         """Return the part of a data document that comes before its payload, which is to be appended next."""
-        kind = self._kinds.get((spec.dtype, spec.shape))
-        if kind is None:
-            kind = self._kinds[spec.dtype, spec.shape] = _kind_of(spec, self._options.compression)
-        name = spec.name.encode()
-        body = _FIRST.size + len(name) + 1 + len(kind)
-        pad = -(self._at + body + _PADDED) % ALIGN
-        length = body + _PADDED + pad + size + 1
-        first = _FIRST.pack(length, b"\x10array\0", index, b"\x10n\0", n, b"\x02name\0", len(name) + 1)
-        self._rows.append(_ROW(index, n, self._at + length - size - 1, size))
-        return b"%b%b\0%b%b%b" % (first, name, kind, _PADS[pad], _SIZE(size, 0))
+        head = self._heads.of(spec, index, n, size, self._at)
+        self._rows.append(_ROW(index, n, self._at + len(head), size))
+        return head
 
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Append the texts and the trailer, and make the file visible."""
@@ -181,7 +144,7 @@ class BsonWriter:
         first = self._at
         for n, start in enumerate(range(0, len(text) or 1, PIECE)):
             piece = text[start : start + PIECE]
-            self._append(_with_data(_document({"kind": name, "n": n})[4:-1], self._at, len(piece)))
+            self._append(with_data(_document({"kind": name, "n": n})[4:-1], self._at, len(piece)))
             self._append(piece)
             self._append(b"\0")
         return Part(first, len(text), digest)

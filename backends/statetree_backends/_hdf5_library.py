@@ -20,9 +20,9 @@ from statetree.errors import StateTreeError, fail, shown
 from statetree.files import MappedFile
 from statetree.store import ArraySpec
 from statetree_backends._hdf5_datatypes import check_datatype, is_integer
-from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored, Unpacker
+from statetree_backends._hdf5_stored import DEFLATE, SHUFFLE, Chunks, Stored
 
-__all__ = ["Library"]
+__all__ = ["Library", "errors"]
 
 _DAMAGED = "the file is damaged: restore it from a copy"
 _FOREIGN = "write the file with a conforming writer"
@@ -36,7 +36,7 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def _errors(place: str) -> Iterator[None]:
+def errors(place: str) -> Iterator[None]:
     """Turn what h5py raises on damaged files into one error."""
     try:
         with _LOCK:
@@ -80,32 +80,36 @@ class Library:
     def __init__(self, file: MappedFile) -> None:
         import h5py
 
-        self._h5 = h5py
+        self.h5 = h5py
+        """The library."""
         self._file = file
-        with _errors(str(file.path)):
+        self.file_size = file.size
+        """Bytes of the file."""
+        with errors(str(file.path)):
             access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
             access.set_fileobj_driver(h5py.h5fd.fileobj_driver, _Mapped(file))
             access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-            self._id = h5py.h5f.open(b"statetree", h5py.h5f.ACC_RDONLY, access)
+            self.id = h5py.h5f.open(b"statetree", h5py.h5f.ACC_RDONLY, access)
+            """The open file."""
         # A file that is still open when Python ends would call back into it and crash; finalizers run before.
-        self.close = weakref.finalize(self, _close, self._id)
+        self.close = weakref.finalize(self, _close, self.id)
         """Close the file; allowed twice."""
         self._arrays: Any = None
 
-    def text(self, name: str, most: int) -> bytes | None:
-        """Return the bytes of the uint8 dataset `/name`, which may have `most` bytes; None if there is none."""
+    def text(self, name: str, most: int) -> Stored | None:
+        """Return where the uint8 dataset `/name` lies, which may have `most` bytes; None if there is none."""
         place = f"/{name}"
-        with _errors(place):
-            dataset = self._child(self._h5.h5g.open(self._id, b"/"), name, place)
+        with errors(place):
+            dataset = self.child(self.h5.h5g.open(self.id, b"/"), name, place)
             if dataset is None:
                 return None
-            if isinstance(dataset, self._h5.h5d.DatasetID):
+            if isinstance(dataset, self.h5.h5d.DatasetID):
                 self._check_storage(dataset, place)
-                if dataset.rank == 1 and is_integer(self._h5, dataset.get_type(), 1, signed=False):
-                    return self._content(dataset, most, place)
+                if dataset.rank == 1 and is_integer(self.h5, dataset.get_type(), 1, signed=False):
+                    return self._stored_text(dataset, most, place)
         fail("H5_MANIFEST_FORM", "a uint8 dataset of one dimension", "something else", place=place, remedy=_FOREIGN)
 
-    def _content(self, dataset: Any, most: int, place: str) -> bytes:
+    def _stored_text(self, dataset: Any, most: int, place: str) -> Stored:
         size = int(dataset.shape[0])
         if size > most:
             fail("H5_MANIFEST_FORM", f"at most {most} bytes", str(size), place=place, remedy=_DAMAGED)
@@ -113,9 +117,7 @@ class Library:
         # Deflate makes 1,032 bytes of one at the most.
         if size > 1032 * self._file.size:
             fail("ARRAY_MISSING_CHUNK", f"{size} bytes", f"a file of {self._file.size}", place=place, remedy=_DAMAGED)
-        out = bytearray(size)
-        Unpacker(self._file).read(stored, 0, size, memoryview(out))
-        return bytes(out)
+        return stored
 
     def array(self, spec: ArraySpec) -> Stored:
         """Return where an array lies, its dataset having been checked.
@@ -126,38 +128,47 @@ class Library:
             SecurityError: it is a link out, lies outside of the file, or needs a filter of someone else.
         """
         place = f"/arrays/{spec.name}"
-        with _errors(place):
-            if self._arrays is None:
-                group = self._child(self._h5.h5g.open(self._id, b"/"), "arrays", "/arrays")
-                if not isinstance(group, self._h5.h5g.GroupID):
-                    fail("ARRAY_MISSING", "a group", "none", place="/arrays", remedy=_DAMAGED)
-                self._arrays = group
-            dataset = self._child(self._arrays, spec.name, place)
-            if not isinstance(dataset, self._h5.h5d.DatasetID):
+        with errors(place):
+            dataset = self.child(self.arrays_group(), spec.name, place)
+            if not isinstance(dataset, self.h5.h5d.DatasetID):
                 fail("ARRAY_MISSING", "a dataset", "none of that name", place=place, remedy=_DAMAGED)
             self._check_storage(dataset, place)
-            check_datatype(self._h5, dataset, spec.dtype, place)
+            check_datatype(self.h5, dataset, spec.dtype, place)
             if tuple(dataset.shape) != spec.shape:
                 fail("BACKEND_MISMATCH", f"shape {spec.shape}", str(tuple(dataset.shape)), place=place, remedy=_DAMAGED)
             return self._stored(dataset, spec.shape, BY_NAME[spec.dtype].itemsize, place)
 
-    def _child(self, group: Any, name: str, place: str) -> Any:
+    def arrays_group(self) -> Any:
+        """Return the group `/arrays`.
+
+        Raises:
+            IntegrityError: it is not there.
+            SecurityError: it is a link.
+        """
+        if self._arrays is None:
+            group = self.child(self.h5.h5g.open(self.id, b"/"), "arrays", "/arrays")
+            if not isinstance(group, self.h5.h5g.GroupID):
+                fail("ARRAY_MISSING", "a group", "none", place="/arrays", remedy=_DAMAGED)
+            self._arrays = group
+        return self._arrays
+
+    def child(self, group: Any, name: str, place: str) -> Any:
         """Return the object that a hard link names, None if there is no such link."""
         raw = name.encode()
         # Not `raw in group`, which looks behind the link and so may open another file.
         if not group.links.exists(raw):
             return None
         kind = group.links.get_info(raw).type
-        if kind != self._h5.h5l.TYPE_HARD:
+        if kind != self.h5.h5l.TYPE_HARD:
             found = _LINKS.get(kind, "a user-defined link")
             fail("H5_LINK", "an object in this file", found, place=place, remedy=_COPY_IN)
-        if self._h5.h5o.get_info(group, raw).rc > 1:
+        if self.h5.h5o.get_info(group, raw).rc > 1:
             fail("H5_HARDLINK", "an object with one name", "one with more", place=place, remedy=_FOREIGN)
-        return self._h5.h5o.open(group, raw)
+        return self.h5.h5o.open(group, raw)
 
     def _check_storage(self, dataset: Any, place: str) -> None:
         """Refuse data outside of the file, and filters, before anything looks behind the dataset's header."""
-        h5d = self._h5.h5d
+        h5d = self.h5.h5d
         created = dataset.get_create_plist()
         if created.get_layout() not in (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED):
             fail("H5_EXTERNAL_DATA", "data in this file", "a virtual dataset", place=place, remedy=_COPY_IN)
@@ -179,14 +190,14 @@ class Library:
         layout = dataset.get_create_plist().get_layout()
         if not nbytes:
             return Stored(shape, itemsize, place, compact=b"")
-        if layout == self._h5.h5d.CHUNKED:
+        if layout == self.h5.h5d.CHUNKED:
             return Stored(shape, itemsize, place, chunks=self._chunks(dataset, shape, place))
         size = int(dataset.get_storage_size())
         if size != nbytes:
             fail("ARRAY_MISSING_CHUNK", f"{nbytes} bytes", f"{size} stored", place=place, remedy=_DAMAGED)
-        if layout == self._h5.h5d.COMPACT:
+        if layout == self.h5.h5d.COMPACT:
             data = np.empty(nbytes, np.uint8)
-            dataset.read(self._h5.h5s.ALL, self._h5.h5s.ALL, data, dataset.get_type())
+            dataset.read(self.h5.h5s.ALL, self.h5.h5s.ALL, data, dataset.get_type())
             return Stored(shape, itemsize, place, compact=data.tobytes())
         offset = dataset.get_offset()
         if offset is None or offset + nbytes > self._file.size:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from statetree.errors import fail
 from statetree.files import MappedFile
 
-__all__ = ["DEFLATE", "SHUFFLE", "Chunks", "Stored", "Unpacker"]
+__all__ = ["DEFLATE", "SHUFFLE", "Chunks", "Stored", "Unpacker", "check_chunks"]
 
 DEFLATE, SHUFFLE = 1, 2
 _DAMAGED = "the file is damaged: restore it from a copy"
@@ -50,6 +51,11 @@ class Stored:
     chunks: Chunks | None = None
     """Data in chunks."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data."""
+        return prod(self.shape) * self.itemsize
+
 
 class Unpacker:
     """Reads datasets of one file; it keeps the chunk that was unpacked last, for reads that end inside of one."""
@@ -57,6 +63,16 @@ class Unpacker:
     def __init__(self, file: MappedFile) -> None:
         self._file = file
         self._last: tuple[int, Bytes] | None = None
+
+    def whole(self, stored: Stored) -> bytes:
+        """Return all bytes of a dataset, whose size was held against the file.
+
+        Raises:
+            StateTreeError: as `read` does.
+        """
+        out = bytearray(stored.nbytes)
+        self.read(stored, 0, len(out), memoryview(out))
+        return bytes(out)
 
     def read(self, stored: Stored, start: int, stop: int, out: memoryview) -> None:
         """Copy bytes [start, stop) of a dataset's canonical bytes into `out`.
@@ -90,17 +106,10 @@ class Unpacker:
         return out
 
     def _chunk(self, stored: Stored, chunks: Chunks, at: tuple[int, ...]) -> Bytes:
-        found = chunks.table.get(at)
-        if found is None:
-            fail("ARRAY_MISSING_CHUNK", f"a chunk at {at}", "none", place=stored.place, remedy=_DAMAGED)
-        offset, size, mask = found
+        offset, size, mask = _find(stored, chunks, at, self._file.size)
         last = self._last
         if last is not None and last[0] == offset and last[1].shape == (*chunks.extent, stored.itemsize):
             return last[1]
-        if offset + size > self._file.size:
-            fail(
-                "CONTAINER_TRUNCATED", "a chunk in the file", "one behind its end", place=stored.place, remedy=_DAMAGED
-            )
         wanted = int(np.prod(chunks.extent, dtype=object)) * stored.itemsize
         data: Bytes | None = np.frombuffer(self._file.view(offset, size), np.uint8)
         for number, (code, parameter) in reversed(list(enumerate(chunks.filters))):
@@ -111,6 +120,28 @@ class Unpacker:
         chunk = data.reshape(*chunks.extent, stored.itemsize)
         self._last = offset, chunk
         return chunk
+
+
+def check_chunks(stored: Stored, chunks: Chunks, file_size: int) -> None:
+    """Refuse a dataset of which a chunk is not stored, or ends behind the end of the file; no chunk is read.
+
+    Raises:
+        StateTreeError: for the first such chunk.
+    """
+    # One that is missing is met after at most as many as are there.
+    for at in product(*(range(0, n, c) for n, c in zip(stored.shape, chunks.extent, strict=True))):
+        _find(stored, chunks, at, file_size)
+
+
+def _find(stored: Stored, chunks: Chunks, at: tuple[int, ...], file_size: int) -> tuple[int, int, int]:
+    """Return file offset, stored bytes and filter mask of a chunk."""
+    found = chunks.table.get(at)
+    if found is None:
+        fail("ARRAY_MISSING_CHUNK", f"a chunk at {at}", "none", place=stored.place, remedy=_DAMAGED)
+    if found[0] + found[1] > file_size:
+        expected, behind = "a chunk in the file", "one behind its end"
+        fail("CONTAINER_TRUNCATED", expected, behind, place=stored.place, remedy=_DAMAGED)
+    return found
 
 
 def _inflate(data: Bytes, size: int) -> Bytes | None:

@@ -13,16 +13,13 @@ from statetree.files import NewFile
 from statetree.store import ArraySpec, WriteOptions
 from statetree_backends._block import PARTS, Block, Part, pack_block
 from statetree_backends._chunks import Cutter, chunk_rows
-from statetree_backends._hdf5_format import chunk_tree, chunked_header, dataset_header, group, superblock
+from statetree_backends._hdf5_format import superblock
+from statetree_backends._hdf5_metadata import ALIGN, HEADER_AT, HEADER_SIZE, Chunked, aligned, metadata
 
-__all__ = ["ALIGN", "HEADER_AT", "HEADER_SIZE", "Hdf5Writer"]
+__all__ = ["Hdf5Writer"]
 
-HEADER_AT, HEADER_SIZE, ARRAYS_AT, ALIGN = 4096, 4096, 8192, 64
+ARRAYS_AT = HEADER_AT + HEADER_SIZE
 _PADS = [bytes(size) for size in range(ALIGN)]
-
-
-def _aligned(at: int) -> int:
-    return -(-at // ALIGN) * ALIGN
 
 
 class Hdf5Writer:
@@ -55,7 +52,7 @@ class Hdf5Writer:
             contiguous = not rows and spec.nbytes
             self._offsets.append(at if contiguous else 0)
             if contiguous:
-                at = _aligned(at + spec.nbytes)
+                at = aligned(at + spec.nbytes)
         self._at = at
         self._file = NewFile(self._path, at)
 
@@ -86,7 +83,7 @@ class Hdf5Writer:
         packed = zlib.compress(chunk, 5)
         self.file.write(self._at, packed)
         self._chunks.setdefault(index, []).append((self._at, len(packed)))
-        self._at = _aligned(self._at + len(packed))
+        self._at = aligned(self._at + len(packed))
 
     def commit(self, manifest: bytes, info: bytes, blocks: Mapping[int, bytes]) -> None:
         """Write the texts and the metadata, and make the file visible."""
@@ -103,44 +100,16 @@ class Hdf5Writer:
         for name in PARTS:
             parts[name] = Part(self._at, len(texts[name]), function(texts[name]))
             self.file.write(self._at, texts[name])
-            self._at = _aligned(self._at + len(texts[name]))
+            self._at = aligned(self._at + len(texts[name]))
         block = Block(self._options.algorithm, self._options.compression, len(self._specs), len(self._specs), parts)
         self.file.write(HEADER_AT, pack_block(block).ljust(HEADER_SIZE, b"\0"))
-        metadata, root = self._metadata(parts)
-        self.file.write(self._at, metadata)
-        end = self._at + len(metadata)
+        chunked = {i: Chunked(self._rows[i], chunks) for i, chunks in self._chunks.items()}
+        headers, root = metadata(self._specs, self._offsets, parts, self._at, chunked)
+        self.file.write(self._at, headers)
+        end = self._at + len(headers)
         self.file.write(0, superblock(root, end))
         self.file.truncate(end)
         self.file.commit(durable=self._options.durable)
-
-    def _metadata(self, parts: Mapping[str, Part]) -> tuple[bytes, int]:
-        """Return (bytes, address of the root group's header) of all object headers and groups."""
-        out: list[bytes] = []
-        at = self._at
-        links: list[tuple[bytes, int]] = []
-
-        def add(data: bytes) -> int:
-            nonlocal at
-            out.append(data)
-            at += len(data)
-            return at - len(data)
-
-        for i, spec in enumerate(self._specs):
-            if i in self._chunks:
-                tree, top = chunk_tree(at, self._chunks[i], self._rows[i], len(spec.shape))
-                add(tree + bytes(-len(tree) % 8))
-                header = chunked_header(spec.dtype, spec.shape, self._rows[i], top)
-            else:
-                header = dataset_header(spec.dtype, spec.shape, self._offsets[i], spec.nbytes)
-            links.append((spec.name.encode(), add(header)))
-        data, arrays = group(at, sorted(links))
-        add(data)
-        root = [(b"arrays", arrays), (b"header", add(dataset_header("uint8", (HEADER_SIZE,), HEADER_AT, HEADER_SIZE)))]
-        for name, part in parts.items():
-            root.append((name.encode(), add(dataset_header("uint8", (part.size,), part.offset, part.size))))
-        data, top = group(at, sorted(root))
-        add(data)
-        return b"".join(out), top
 
     def abort(self) -> None:
         """Remove the temporary file."""

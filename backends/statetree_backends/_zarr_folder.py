@@ -8,16 +8,18 @@ named again. A reader asks the root again once it holds its lock, a writer looks
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from statetree import files
-from statetree.errors import MissingFileError, StateTreeError, StoreIOError, fail, shown
+from statetree.errors import MissingFileError, Problem, StateTreeError, StoreIOError, fail, shown
 from statetree.files import Folder, NewPart, io_errors
+from statetree.store import Finding
 from statetree_backends._zarr_metadata import Root, parse_root
 
-__all__ = ["FolderFiles", "FolderTarget", "is_generation", "open_generation", "read_root"]
+__all__ = ["FolderFiles", "FolderTarget", "is_generation", "open_generation", "read_root", "strays"]
 
 ROOT = "zarr.json"
 ROOT_LIMIT = 1 << 20
@@ -303,6 +305,10 @@ class FolderFiles:
         finally:
             file.close()
 
+    def entries(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (name, kind, bytes) of all that lies in the generation."""
+        return self._folder.walk()
+
     def stored_bytes(self) -> int:
         """Return the bytes of all files."""
         return self._folder.size()
@@ -361,3 +367,25 @@ def _lock(place: Path) -> int | None:
 
 def _uncommitted(place: Path, expected: str, found: str, remedy: str) -> NoReturn:
     fail("UNCOMMITTED", expected, found, place=str(place), remedy=remedy)
+
+
+_ODD = {"link": ("FS_LINK", "a link"), "special": ("FS_SPECIAL", "a special file")}
+_VERSION_2 = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
+
+
+def strays(path: Path, generation: str) -> Iterator[Finding]:
+    """Yield what lies in a folder beside the root's metadata and a generation; leftovers of saves are warnings."""
+    for name, kind in files.list_kinds(path):
+        if name in (ROOT, generation):
+            continue
+        place, found, severity, remedy = shown(name, 200), f"a {kind}", "warning", "remove it"
+        if kind in _ODD:
+            (code, found), expected, severity = _ODD[kind], "files and folders", "error"
+        elif name in _VERSION_2:
+            code, expected, found, severity = "Z_MIXED", "nothing of Zarr version 2", "a file of it", "error"
+        elif name.endswith(files.SUFFIX) or (kind == "folder" and is_generation(name)):
+            code, expected = "FS_STRAY", "nothing that a save left"
+            remedy = "the next save removes it"
+        else:
+            code, expected = "CONTAINER_EXTRA", "nothing but a state tree"
+        yield Finding(Problem(code, expected, found, place=place, remedy=remedy, rule="Z-11", severity=severity))

@@ -11,7 +11,7 @@ import msgspec
 
 from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
-from statetree.errors import fail, shown
+from statetree.errors import StateTreeError, fail, shown
 from statetree.store import ArraySpec
 from statetree.version import check_version
 
@@ -22,7 +22,9 @@ __all__ = [
     "chunk_key",
     "declared_size",
     "group_json",
+    "is_array",
     "parse_array",
+    "parse_group",
     "parse_root",
     "root_json",
     "strict_json",
@@ -237,13 +239,32 @@ def _separator(encoding: Any, place: str) -> str:
     fail("Z_METADATA", "the default chunk key encoding", shown(str(encoding)), place=place, remedy=_FOREIGN)
 
 
-def declared_size(data: bytes, limit: int, place: str) -> int:
-    """Return the extent that the metadata of an array of one dimension declares, at most `limit`."""
+def declared_size(data: bytes, limit: int, place: str, *, least: int = 1) -> int:
+    """Return the extent that the metadata of an array of one dimension declares, from `least` to `limit`."""
     value = strict_json(data, place)
     shape = value.get("shape") if type(value) is dict else None
-    if type(shape) is not list or len(shape) != 1 or type(shape[0]) is not int or not 0 < shape[0] <= limit:
+    if type(shape) is not list or len(shape) != 1 or type(shape[0]) is not int or not least <= shape[0] <= limit:
         fail("Z_METADATA", f"one extent of at most {limit}", shown(repr(shape)), place=place, remedy=_DAMAGED)
     return int(shape[0])
+
+
+def parse_group(data: bytes, place: str) -> None:
+    """Refuse metadata that are not those of a group.
+
+    Raises:
+        StateTreeError: they are malformed, or of something else.
+    """
+    if data != group_json():
+        _check_format(strict_json(data, place), "group", place)
+
+
+def is_array(data: bytes) -> bool:
+    """Whether metadata, if they are such at all, are those of an array."""
+    try:
+        value = strict_json(data, "zarr.json")
+    except StateTreeError:
+        return False
+    return type(value) is dict and value.get("node_type") == "array"
 
 
 def _check_format(value: Any, node: str, place: str) -> None:

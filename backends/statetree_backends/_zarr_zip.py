@@ -4,10 +4,12 @@ import re
 import secrets
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from statetree.errors import StateTreeError, fail
+from statetree.errors import Problem, StateTreeError, fail, shown
 from statetree.files import MappedFile, NewFile
+from statetree.store import Finding
 from statetree_backends._zarr_metadata import Root, parse_root
 from statetree_backends._zip_directory import (
     CENTRAL,
@@ -20,8 +22,10 @@ from statetree_backends._zip_directory import (
     Entry,
     find_end,
     payload,
+    payloads,
     read_directory,
 )
+from statetree_backends._zip_examine import examine_zip
 
 __all__ = ["ZipFiles", "ZipTarget", "is_our_zip"]
 
@@ -174,6 +178,8 @@ class ZipFiles:
 
     def __init__(self, path: Path) -> None:
         self._file = MappedFile(path)
+        self._places: dict[int, int] = {}
+        """File offset of the bytes of an entry by that of its header, once all were looked at."""
         try:
             self._entries = read_directory(self._file)
             self.root = self._root()
@@ -188,7 +194,9 @@ class ZipFiles:
         if ROOT.encode() not in self._entries:
             found = "one that never ended" if self._entries else "an empty zip file"
             fail("UNCOMMITTED", "a finished save", found, place=ROOT, remedy=_DAMAGED)
-        root = parse_root(self.read(ROOT, ROOT_LIMIT), ROOT)
+        self.root_text = self.read(ROOT, ROOT_LIMIT)
+        """The root's metadata."""
+        root = parse_root(self.root_text, ROOT)
         if f"{root.generation}/{ROOT}".encode() not in self._entries:
             fail("UNCOMMITTED", "the generation that the root names", "none", place=root.generation, remedy=_DAMAGED)
         return root
@@ -199,6 +207,11 @@ class ZipFiles:
             fail("NOT_FOUND", "an entry", "none", place=name, remedy=_DAMAGED)
         return found
 
+    def _place(self, entry: Entry) -> int:
+        """Return where the bytes of an entry begin."""
+        known = self._places.get(entry.header, -1)
+        return known if known >= 0 else payload(self._file, entry)
+
     def read(self, name: str, limit: int, code: str = "Z_METADATA") -> bytes:
         """Return a whole entry; one of more than `limit` bytes is refused with `code`.
 
@@ -208,12 +221,12 @@ class ZipFiles:
         entry = self._find(name)
         if entry.size > limit:
             fail(code, f"at most {limit} bytes", str(entry.size), place=name, remedy=_DAMAGED)
-        return self._file.read(payload(self._file, entry), entry.size)
+        return bytes(self._file.view(self._place(entry), entry.size))
 
     def view(self, name: str) -> memoryview | None:
         """Return a whole entry mapped."""
         entry = self._find(name)
-        return self._file.view(payload(self._file, entry), entry.size) if entry.size else memoryview(b"")
+        return self._file.view(self._place(entry), entry.size) if entry.size else memoryview(b"")
 
     def size(self, name: str) -> int:
         """Return the bytes of an entry.
@@ -227,8 +240,33 @@ class ZipFiles:
         """Copy the bytes at `offset` of an entry into `out`, unless it ends before, and return its size."""
         entry = self._find(name)
         if offset + len(out) <= entry.size:
-            self._file.read_into(payload(self._file, entry) + offset, out)
+            self._file.read_into(self._place(entry) + offset, out)
         return entry.size
+
+    def entries(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (name, kind, bytes) of all entries of the generation."""
+        start = len(self._prefix)
+        for raw, entry in self._entries.items():
+            name = raw.decode("ascii", "backslashreplace")
+            if name.startswith(self._prefix) and len(name) > start:
+                if name[-1] == "/":
+                    yield name[start:].rstrip("/"), "folder", entry.size
+                else:
+                    yield name[start:], "file", entry.size
+
+    def strays(self, *, data: bool) -> Iterator[Finding]:
+        """Yield what is wrong with the zip file itself, with `data` its checksums too, and entries outside."""
+        entries = list(self._entries.values())
+        places = payloads(self._file, entries)
+        self._places = {entry.header: place for entry, place in zip(entries, places, strict=True)}
+        yield from examine_zip(self._file, entries, places, data=data)
+        for raw in self._entries:
+            name = raw.decode("ascii", "backslashreplace")
+            if name != ROOT and not name.startswith(self._prefix):
+                place = shown(name, 200)
+                expected, found = "nothing but a state tree", "an entry outside of its generation"
+                problem = Problem("CONTAINER_EXTRA", expected, found, place=place, remedy="remove it", rule="Z-11")
+                yield Finding(problem)
 
     def stored_bytes(self) -> int:
         """Return the size of the zip file."""

@@ -6,12 +6,26 @@ end) and 4.5.3 (the ZIP64 field).
 
 import stat
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
 
 from statetree.errors import fail, shown
 from statetree.files import MappedFile
 
-__all__ = ["CENTRAL", "END", "END64", "LOCAL", "LOCATOR", "Entry", "find_end", "payload", "read_directory"]
+__all__ = [
+    "CENTRAL",
+    "END",
+    "END64",
+    "LOCAL",
+    "LOCATOR",
+    "Entry",
+    "find_end",
+    "payload",
+    "payloads",
+    "read_directory",
+]
 
 LOCAL = struct.Struct("<4s5H3I2H")
 CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -25,6 +39,16 @@ _TAIL = END.size + MAX16
 _DAMAGED = "the file is damaged: restore it from a copy"
 
 
+_LOCAL_ROW = np.dtype(
+    [
+        *(("signature", "<u4"), ("version", "<u2"), ("flags", "<u2"), ("method", "<u2"), ("time", "<u4")),
+        *(("crc", "<u4"), ("packed", "<u4"), ("size", "<u4"), ("named", "<u2"), ("extra", "<u2")),
+    ]
+)
+"""LOCAL as a row of a table."""
+_SIGNATURE = 0x04034B50
+
+
 class Entry(NamedTuple):
     """One entry, stored as it is."""
 
@@ -36,10 +60,14 @@ class Entry(NamedTuple):
     """Its bytes."""
     end: int
     """File offset before which its bytes end: the next local header, or the directory."""
+    crc: int
+    """CRC-32 of its bytes, as the directory has it."""
+    streamed: bool
+    """Whether a data descriptor may follow its bytes."""
 
 
 def _refuse(code: str, expected: str, found: str, place: str, remedy: str = _DAMAGED) -> NoReturn:
-    fail(code, expected, found, place=place, remedy=remedy)
+    fail(code, expected, found, place=place, remedy=remedy, rule="Z-8")
 
 
 def _text(name: bytes) -> str:
@@ -87,7 +115,7 @@ def read_directory(file: MappedFile) -> dict[bytes, Entry]:
     """
     count, start, end = _end(file)
     data = file.view(start, end - start)
-    rows: list[tuple[int, int, bytes]] = []
+    rows: list[tuple[int, int, bytes, int, bool]] = []
     at = 0
     for _ in range(count):
         if at + CENTRAL.size > len(data):
@@ -97,7 +125,7 @@ def read_directory(file: MappedFile) -> dict[bytes, Entry]:
         name = bytes(data[at + CENTRAL.size : at + CENTRAL.size + named])
         at += CENTRAL.size + named
         size, header = _judge(row, name, data[at : at + extra])
-        rows.append((header, size, name))
+        rows.append((header, size, name, row[7], bool(row[3] & _STREAMED)))
         at += extra + comment
     if at != len(data):
         _refuse("ZIP_FORM", f"a directory of {at} bytes", str(len(data)), str(file.path))
@@ -142,17 +170,17 @@ def _wide(extra: memoryview, *values: int) -> list[int]:
     return [next(numbers) if value == MAX32 else value for value in values]
 
 
-def _placed(rows: list[tuple[int, int, bytes]], end: int) -> dict[bytes, Entry]:
+def _placed(rows: list[tuple[int, int, bytes, int, bool]], end: int) -> dict[bytes, Entry]:
     """Return the entries, none of which may overlap another, and the first of which begins the file."""
     rows.sort()
     out: dict[bytes, Entry] = {}
-    for i, (header, size, name) in enumerate(rows):
+    for i, (header, size, name, crc, streamed) in enumerate(rows):
         limit = rows[i + 1][0] if i + 1 < len(rows) else end
         if header + LOCAL.size + len(name) + size > limit:
             _refuse("ZIP_FORM", "entries one behind the other", "two that overlap", _text(name))
         if name in out:
             _refuse("ZIP_DUPLICATE", "unique names", f"{_text(name)} twice", _text(name))
-        out[name] = Entry(name, header, size, limit)
+        out[name] = Entry(name, header, size, limit, crc, streamed)
     if rows and rows[0][0]:
         found = f"{rows[0][0]} bytes before its first entry"
         _refuse("POLYGLOT", "a zip file from its first byte on", found, "zip directory")
@@ -175,3 +203,26 @@ def payload(file: MappedFile, entry: Entry) -> int:
     if plain and fits and named == len(entry.name) and head[LOCAL.size :] == entry.name:
         return int(at)
     _refuse("ZIP_FORM", "a local header that agrees with the directory", "another", _text(entry.name))
+
+
+def payloads(file: MappedFile, entries: Sequence[Entry]) -> list[int]:
+    """Return what `payload` does of each entry, -1 where that would refuse; all at once, in a fraction of the time."""
+    if not entries:
+        return []
+    whole = file.view(0, file.size)
+    heads = np.array([entry.header for entry in entries], np.int64)
+    sizes = np.array([entry.size for entry in entries], np.int64)
+    table = np.frombuffer(whole, np.uint8)[heads[:, None] + np.arange(LOCAL.size)]
+    rows = np.ascontiguousarray(table).view(_LOCAL_ROW)[:, 0]
+    named = np.array([len(entry.name) for entry in entries], np.int64)
+    at = heads + LOCAL.size + named + rows["extra"]
+    good = (rows["signature"] == _SIGNATURE) & (rows["method"] == 0) & ((rows["flags"] & _ENCRYPTED) == 0)
+    good &= (rows["named"] == named) & (at + sizes <= np.array([entry.end for entry in entries], np.int64))
+    streamed = (rows["flags"] & _STREAMED) != 0
+    for said in (rows["packed"], rows["size"]):
+        good &= (said == sizes) | (said == MAX32) | (streamed & (said == 0))
+    first = (heads + LOCAL.size).tolist()
+    return [
+        place if fits and whole[begin : begin + len(entry.name)] == entry.name else -1
+        for entry, begin, place, fits in zip(entries, first, at.tolist(), good.tolist(), strict=True)
+    ]

@@ -1,21 +1,24 @@
 """The BSON backend: a stream of documents below 16 MiB. Source: spec section 7.5."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from statetree.errors import fail
+from statetree.errors import StateTreeError, fail
 from statetree.limits import Limits
-from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree_backends._block import split_blocks
+from statetree_backends._bson_examine import examine
 from statetree_backends._bson_file import COMPRESSIONS, DAMAGED, PIECE, PREFIX, BsonFile
 from statetree_backends._bson_index import Index
+from statetree_backends._bson_stock import stock_bson
 from statetree_backends._bson_writer import BsonWriter
 from statetree_backends._codecs import decompress, missing_codec
+from statetree_backends._stock import guarded
 
 __all__ = ["BACKEND"]
 
@@ -130,6 +133,38 @@ class BsonReader:
     def reread(self, index: int) -> bool:
         """There is no other way."""
         return False
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the documents of the file."""
+        index: Index | None = None
+        if asked.bound:
+            try:
+                index = self._index
+            except StateTreeError as error:
+                yield Finding(error.problems[0])
+            else:
+                yield from self._short_of_rows(index)
+        yield from examine(self._container, self._specs, index, asked)
+
+    def _short_of_rows(self, index: Index) -> Iterator[Finding]:
+        """Yield which arrays have other rows than they need."""
+        nbytes = np.fromiter((spec.nbytes for spec in self._specs), np.int64, len(self._specs))
+        wrong = index.counts != -(-nbytes // PIECE)
+        if self._compression is None:
+            held = np.concatenate(([0], np.cumsum(index.sizes)))
+            ends = np.minimum(index.starts + index.counts, len(index.sizes))
+            wrong |= held[ends] - held[np.minimum(index.starts, ends)] != nbytes
+        for i in np.flatnonzero(wrong).tolist():
+            try:
+                row = int(index.starts[i])
+                for n in range(-(-self._checked(i) // PIECE)):
+                    self._place_of(i, row + n, min(PIECE, int(nbytes[i]) - n * PIECE))
+            except StateTreeError as error:
+                yield Finding(error.problems[0], i)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what pymongo's bson shows another tree than the manifest."""
+        return guarded(stock_bson(self._container, self._specs, digests), "bson", str(self._file.path))
 
     def stored_bytes(self) -> int:
         """Return the size of the file."""

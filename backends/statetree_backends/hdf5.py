@@ -1,7 +1,7 @@
 """The HDF5 backend: plain HDF5 and an index by which arrays are mapped. Source: spec section 7.3."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statetree.errors import StateTreeError, fail
+from statetree.child import Budget
+from statetree.errors import Problem, StateTreeError, fail
 from statetree.files import MappedFile
 from statetree.limits import Limits
-from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree.version import check_major
 from statetree_backends._block import MAGIC, SIZE, Block, checked_text, split_blocks, unpack_block
+from statetree_backends._hdf5_examine import Places, examine_by_names, is_as_written, stock_findings
 from statetree_backends._hdf5_format import FRAME, SIGNATURE, read_frame
-from statetree_backends._hdf5_library import Library
+from statetree_backends._hdf5_isolated import Finder, open_library
+from statetree_backends._hdf5_metadata import HEADER_AT, HEADER_SIZE
 from statetree_backends._hdf5_stored import Stored, Unpacker
-from statetree_backends._hdf5_writer import HEADER_AT, HEADER_SIZE, Hdf5Writer
+from statetree_backends._hdf5_writer import Hdf5Writer
 
 __all__ = ["BACKEND"]
 
@@ -35,7 +38,8 @@ class _Index:
 
     def __init__(self, data: bytes, file_size: int) -> None:
         rows = np.frombuffer(data, "<u8")
-        offsets, sizes = rows[0::2], rows[1::2]
+        offsets, sizes = self.said = rows[0::2], rows[1::2]
+        """What the rows say, whether that is in the file or not."""
         inside = (offsets <= file_size) & (sizes <= file_size - np.minimum(offsets, file_size))
         self.offsets: NDArray[np.int64] = np.where(inside, offsets, 0).astype(np.int64)
         """File offset of each array, 0 where there is none."""
@@ -50,10 +54,11 @@ class Hdf5Reader:
     where one is wrong, or the header is not at 4096 any more, the same part is read by its name through the library.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, budget: Budget | None = None) -> None:
         self._limits = limits
+        self._budget = budget
         self._specs: Sequence[ArraySpec] = ()
-        self._library: Library | None = None
+        self._library: Finder | None = None
         self._stored: dict[int, Stored] = {}
         self._slow: set[int] = set()
         self._lock = threading.RLock()
@@ -104,16 +109,17 @@ class Hdf5Reader:
                 if error.error_class != "integrity":
                     raise
                 self._short = False
-        data = self._by_library(lambda library: library.text("header", HEADER_SIZE))
+        stored = self._by_library(lambda library: library.text("header", HEADER_SIZE))
+        data = None if stored is None else self._unpacker.whole(stored)
         if data is None or len(data) < SIZE or data[: len(MAGIC)] != MAGIC:
             expected, found = f"a header block of {SIZE} bytes", "none" if data is None else f"{len(data)} bytes"
             fail("H5_MANIFEST_FORM", expected, found, place="/header", remedy=_DAMAGED)
         return unpack_block(data[:SIZE], "/header", COMPRESSIONS)
 
-    def _by_library(self, ask: Callable[[Library], Any]) -> Any:
+    def _by_library(self, ask: Callable[[Finder], Any]) -> Any:
         with self._lock:
             if self._library is None:
-                self._library = Library(self._file)
+                self._library = open_library(self._file, self._budget)
             return ask(self._library)
 
     def _part(self, name: str, limit: int | None) -> bytes:
@@ -126,9 +132,10 @@ class Hdf5Reader:
                 return checked_text(name, data, self._block.algorithm, part.digest, f"/{name}")
             except StateTreeError:
                 pass  # moved or changed by another tool: the library knows where it is now
-        found = self._by_library(lambda library: library.text(name, part.size))
-        if found is None:
+        stored = self._by_library(lambda library: library.text(name, part.size))
+        if stored is None:
             fail("ARRAY_MISSING", f"the dataset /{name}", "none", place=f"/{name}", remedy=_DAMAGED)
+        found = self._unpacker.whole(stored)
         return checked_text(name, found, self._block.algorithm, part.digest, f"/{name}")
 
     def algorithm(self) -> str:
@@ -160,6 +167,32 @@ class Hdf5Reader:
             expected = f"an index of {_ROW * len(self._specs)} bytes"
             fail("ARRAY_MISSING", expected, str(len(data)), place="/index", remedy=_DAMAGED)
         return _Index(data, self._file.size)
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the file as a whole."""
+        if asked.version not in (None, self._block.version):
+            expected = f"version {asked.version}, as the manifest says"
+            found = self._block.version
+            yield Finding(Problem("BACKEND_MISMATCH", expected, found, place="/header", remedy=_FOREIGN, rule="M-2"))
+        places: Places | None = None
+        if asked.bound:
+            try:
+                places = None if self._index is None else self._index.said
+            except StateTreeError as error:
+                yield Finding(error.problems[0])
+        if places is not None and is_as_written(self._file, self._block, self._specs, places):
+            return
+        specs = self._specs if asked.bound else None
+        with self._lock:
+            library = self._by_library(lambda library: library)
+            yield from examine_by_names(self._file, library, self._block, specs, places)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what h5py shows another tree than the manifest."""
+        places = None if self._index is None else self._index.said
+        with self._lock:
+            library = self._by_library(lambda library: library)
+            yield from stock_findings(library, self._block, self._specs, digests, places)
 
     def layout(self) -> Layout | None:
         """Return the places of the index; the file is one segment."""
@@ -231,11 +264,22 @@ class Hdf5Reader:
 
 
 class Hdf5Backend:
-    """HDF5 files."""
+    """HDF5 files.
+
+    Args:
+        budget: what the HDF5 library may take in a process of its own; None: it runs in this process.
+    """
 
     name = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
     compressions: tuple[str, ...] = COMPRESSIONS
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget
+
+    def isolated(self, budget: Budget) -> "Hdf5Backend":
+        """Return this backend with the HDF5 library in a process of its own, which may take so much."""
+        return Hdf5Backend(budget)
 
     def missing_library(self, compression: str | None = None) -> tuple[str, str] | None:
         """H5py is part of the base install."""
@@ -252,9 +296,10 @@ class Hdf5Backend:
         except StateTreeError:
             return False
         try:
-            library = Library(file)
+            library = open_library(file, self._budget)
             try:
-                return (library.text("header", _LARGEST_HEADER) or b"").startswith(MAGIC)
+                stored = library.text("header", _LARGEST_HEADER)
+                return stored is not None and Unpacker(file).whole(stored).startswith(MAGIC)
             finally:
                 library.close()
         except StateTreeError:
@@ -279,7 +324,7 @@ class Hdf5Backend:
 
     def reader(self, path: Path, limits: Limits) -> Hdf5Reader:
         """Open a file."""
-        return Hdf5Reader(path, limits)
+        return Hdf5Reader(path, limits, self._budget)
 
 
 BACKEND = Hdf5Backend()

@@ -2,7 +2,7 @@
 
 import struct
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +14,14 @@ from statetree.digest import block_count, digest_size
 from statetree.errors import MissingFileError, SecurityError, StateTreeError, fail
 from statetree.files import SUFFIX, io_errors, is_folder, list_folder
 from statetree.limits import Limits
-from statetree.store import ArraySpec, Layout, WriteOptions
+from statetree.store import ArraySpec, Examination, Finding, Layout, WriteOptions
 from statetree_backends._block import checked_text, split_blocks
 from statetree_backends._codecs import decompress, missing_codec
-from statetree_backends._zarr_folder import FolderFiles, is_generation, open_generation, read_root
+from statetree_backends._stock import guarded
+from statetree_backends._zarr_examine import Contents, Examiner
+from statetree_backends._zarr_folder import FolderFiles, is_generation, open_generation, read_root, strays
 from statetree_backends._zarr_metadata import ArrayMetadata, Root, chunk_key, declared_size, parse_array
+from statetree_backends._zarr_stock import stock_zarr
 from statetree_backends._zarr_writer import PACK_SIZE, ROW_BYTES, ZarrWriter
 from statetree_backends._zarr_zip import ZipFiles, is_our_zip
 
@@ -36,6 +39,7 @@ class ZarrReader:
     """An open generation. Metadata of an array is read and judged when the array is first asked for."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = path
         self._limits = limits
         self._specs: Sequence[ArraySpec] = ()
         self._lock = threading.Lock()
@@ -250,6 +254,33 @@ class ZarrReader:
     def reread(self, index: int) -> bool:
         """There is no other way."""
         return False
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the container as a whole."""
+        rows: NDArray[np.int64] | None = None
+        if asked.bound:
+            try:
+                rows = self._rows
+            except StateTreeError as error:
+                yield Finding(error.problems[0])
+        if isinstance(self._files, ZipFiles):
+            yield from self._files.strays(data=asked.data)
+            root_text, extra = self._files.root_text, "error"
+        else:
+            yield from strays(self._path, self._root.generation)
+            root_text, extra = read_root(self._path), "warning"
+        contents = Contents(self._files.entries())
+        examiner = Examiner(
+            contents, self._files.read, self._root, self._metadata, self._pack, self._read_pack, extra=extra
+        )
+        yield from examiner.run(self._specs, rows, root_text, asked)
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what zarr-python shows another tree than the manifest."""
+        blocks = b"".join(data for _, data in sorted(self._blocks.items()))
+        texts = {"manifest": self.manifest(), "info": self.info(), "blocks": blocks}
+        found = stock_zarr(self._path, self._root, texts, self._specs, digests, self._rows)
+        return guarded(found, "zarr-python", str(self._path))
 
     def stored_bytes(self) -> int:
         """Return the bytes of all files."""

@@ -8,7 +8,7 @@ import msgspec
 
 from statetree.errors import Problem, raise_problem, shown
 
-__all__ = ["decode_json", "encode_json", "no_float"]
+__all__ = ["decode_json", "encode_json", "explain_json", "no_float"]
 
 
 def no_float(digits: str) -> NoReturn:
@@ -44,7 +44,7 @@ def decode_json(text: bytes, place: str) -> Any:
             return value
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
-    _explain(text, place)
+    raise_problem(explain_json(text, place)[0])
 
 
 class _Found(Exception):  # noqa: N818 - carries a finding out of the parser's hooks
@@ -55,8 +55,12 @@ def _found(code: str, expected: str, found: str, place: str) -> Problem:
     return Problem(code, expected, found, place=place, remedy="write the file with a conforming writer", rule="J-1")
 
 
-def _explain(text: bytes, place: str) -> NoReturn:
-    """Say why `text` is not canonical. Only ever called on texts that are wrong, so it may be slow."""
+def explain_json(text: bytes, place: str) -> tuple[Problem, Any]:
+    """Return why `text` is not canonical, and its value; Ellipsis if it has none.
+
+    Only ever called on texts that are wrong, so it may be slow.
+    """
+    value: Any = ...
 
     def stop(code: str, expected: str, found: str) -> NoReturn:
         raise _Found(_found(code, expected, found, place))
@@ -84,14 +88,15 @@ def _explain(text: bytes, place: str) -> NoReturn:
     try:
         if _levels(text) > JSON_LEVELS:
             stop("LIMIT_DEPTH", f"at most {JSON_LEVELS} levels of JSON", "more")
-        value = json.loads(
+        parsed = json.loads(
             _unicode(text, stop),
             object_pairs_hook=pairs,
             parse_int=number,
             parse_float=real,
             parse_constant=lambda name: stop("JSON_NONFINITE", "a JSON value", name),
         )
-        _no_surrogates(value, stop)
+        _no_surrogates(parsed, stop)
+        value = parsed
         stop(
             "NOT_CANONICAL",
             "canonical JSON",
@@ -101,7 +106,7 @@ def _explain(text: bytes, place: str) -> NoReturn:
         problem: Problem = found.args[0]
     except json.JSONDecodeError as error:
         problem = _found("JSON_SYNTAX", "JSON", f"{error.msg.lower()} at character {error.pos}", place)
-    raise_problem(problem)
+    return problem, value
 
 
 def _levels(text: bytes) -> int:

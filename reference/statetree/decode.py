@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from statetree.dtype import BY_NAME
-from statetree.errors import fail, shown
+from statetree.errors import fail, raise_problem, shown
 from statetree.limits import DEPTH, SAME_HASH, Limits, chosen_hash
-from statetree.manifest import SAFE, Node, unknown_dtype
+from statetree.manifest import SAFE, Node, dtype_problem
 from statetree.path import Path
 from statetree.tree import Record, Symbol
 
@@ -28,7 +28,7 @@ _ACCEPTED = Limits(nodes=SAFE, key_bytes=SAFE, string_bytes=SAFE, integer_digits
 
 
 class Decoder:
-    """Decodes the node of one manifest.
+    """Decodes the node of one manifest; stops at the first thing that is wrong.
 
     Args:
         arrays: what stands for array 0, 1, … in the tree; the same object wherever the array is met.
@@ -38,9 +38,10 @@ class Decoder:
     def __init__(self, arrays: Sequence[Any], limits: Limits) -> None:
         self._arrays = arrays
         self._limits = limits
-        self._path: list[Any] = []
+        self.path: list[Any] = []
+        """Where the decoder is; whoever decodes node by node keeps it."""
         self._seen = 0
-        self._nodes = 0
+        self._nodes = 1
 
     def decode(self, node: Node) -> Any:
         """Return the tree of the root node.
@@ -49,16 +50,16 @@ class Decoder:
             InvalidError: the node breaks a rule; the error has the path.
             LimitError: it is deeper or larger than allowed.
         """
-        self._nodes = 1
-        tree = self._node(node, 0)
+        tree = self.node(node, 0)
         if self._seen != len(self._arrays):
             self._fail("ARRAY_ORPHAN", "every array of the table in the tree", f"array {self._seen} nowhere")
         return tree
 
     def _fail(self, code: str, expected: str, found: str, remedy: str = _REMEDY) -> NoReturn:
-        fail(code, expected, found, path=tuple(self._path), remedy=remedy)
+        fail(code, expected, found, path=tuple(self.path), remedy=remedy)
 
-    def _node(self, node: Node, depth: int) -> Any:
+    def node(self, node: Node, depth: int) -> Any:
+        """Return the tree of a node; `depth` is the number of containers around it."""
         kind = type(node)
         if kind is str:
             return self._text(node, "LIMIT_STRING", self._limits.string_bytes)
@@ -92,7 +93,7 @@ class Decoder:
             self._seen += 1
         return self._arrays[value]
 
-    def _enter(self, value: Any, name: str, depth: int) -> int:
+    def enter(self, value: Any, name: str, depth: int) -> int:
         """Begin a container that has `value` below it, and return the depth of what it holds."""
         if type(value) is not list:
             self._fail("SCHEMA_TYPE", f"'{name}' as an array", _shape(value))
@@ -109,8 +110,8 @@ class Decoder:
         return depth + 1
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
-        depth = self._enter(value, "list or tuple", depth)
-        path, decode = self._path, self._node
+        depth = self.enter(value, "list or tuple", depth)
+        path, decode = self.path, self.node
         out: list[Any] = []
         for position, node in enumerate(value):
             path.append(position)
@@ -122,9 +123,7 @@ class Decoder:
         return tuple(self._sequence(value, depth))
 
     def _dict(self, value: Any, depth: int) -> dict[Any, Any]:
-        depth = self._enter(value, "dict", depth)
-        if len(value) % 2:
-            self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
+        depth = self.enter_dict(value, depth)
         out: dict[Any, Any] = {}
         hashes: dict[int, int] = {}
         arrays, count, short = self._arrays, len(self._arrays), min(1000, self._limits.key_bytes // 4 + 1)
@@ -140,17 +139,37 @@ class Decoder:
             self._item(out, hashes, key, child, depth)
         return out
 
+    def enter_dict(self, value: Any, depth: int) -> int:
+        """Begin a dict that has `value` below it, and return the depth of what it holds."""
+        depth = self.enter(value, "dict", depth)
+        if len(value) % 2:
+            self._fail("NODE_KIND", "a key before every value of a dict", f"{len(value)} items")
+        return depth
+
     def _item(self, out: dict[Any, Any], hashes: dict[int, int], node: Node, child: Node, depth: int) -> None:
         """Decode a key and what it leads to; `hashes` counts the keys whose hash a file can choose."""
+        key = self.new_key(out, hashes, node, depth)
+        out[key] = self.node(child, depth)
+        self.path.pop()
+
+    def new_key(self, known: dict[Any, Any], hashes: dict[int, int], node: Node, depth: int) -> Any:
+        """Return the key of a node, which differs from those that are known, and step to it.
+
+        Args:
+            known: the keys of the same dict that came before.
+            hashes: how many of them had a hash that a file can choose, by that hash.
+            node: the node.
+            depth: of the dict.
+        """
         key = self._key(node, depth)
         chosen = chosen_hash(key)
         if chosen is not None:
             hashes[chosen] = hashes.get(chosen, 0) + 1
             if hashes[chosen] > SAME_HASH:
                 self._fail("LIMIT_TIME", "keys that a hash table tells apart", f"more than {SAME_HASH} of one hash")
-        self._path.append(key)
-        if key in out:
-            same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in out if k == key)
+        self.path.append(key)
+        if key in known:
+            same = any(type(k) is type(key) and _typed(k) == _typed(key) for k in known if k == key)
             if same:
                 self._fail("KEY_DUPLICATE", "unique keys", "the same key twice")
             self._fail(
@@ -158,8 +177,7 @@ class Decoder:
                 "keys that stay different in Python",
                 "keys that are equal there, such as 1 and true",
             )
-        out[key] = self._node(child, depth)
-        self._path.pop()
+        return key
 
     def key(self, node: Node) -> Any:
         """Return the key of a node that was accepted before."""
@@ -167,11 +185,11 @@ class Decoder:
 
     def _key(self, node: Node, depth: int) -> Any:
         if type(node) is dict and node.keys() == {"tuple"}:
-            depth = self._enter(node["tuple"], "tuple", depth)
+            depth = self.enter(node["tuple"], "tuple", depth)
             return tuple(self._key(k, depth) for k in node["tuple"])
         if type(node) is dict and len(node) == 1 and node.keys() - _KEY_MEMBERS:
             self._fail("KEY_FORM", "a key of kind str, int, bool, null, bytes, symbol or tuple", _shape(node))
-        key = self._node(node, depth)
+        key = self.node(node, depth)
         size = len(key.name if type(key) is Symbol else key) if type(key) in (str, bytes, Symbol) else 0
         if size > self._limits.key_bytes // 4:
             raw = key if type(key) is bytes else str(key.name if type(key) is Symbol else key).encode()
@@ -183,29 +201,37 @@ class Decoder:
             self._fail(code, f"at most {limit} bytes", f"{size} bytes", f"raise limits=Limits({option}=…)")
 
     def _record(self, value: Any, depth: int) -> Record:
+        depth = self.enter_record(value, depth)
+        fields: dict[str, Any] = {}
+        path, decode = self.path, self.node
+        for i in range(1, len(value), 2):
+            name = self.new_name(fields, value[i])
+            fields[name] = decode(value[i + 1], depth)
+            path.pop()
+        return Record(fields, label=value[0])
+
+    def enter_record(self, value: Any, depth: int) -> int:
+        """Begin a record that has `value` below it, and return the depth of what it holds."""
         self._nodes -= 1  # the label is not counted
-        depth = self._enter(value, "record", depth)
+        depth = self.enter(value, "record", depth)
         if len(value) % 2 != 1 or not (value[0] is None or type(value[0]) is str):
             self._fail(
                 "NODE_KIND",
                 "a label or null, then a name before every value",
                 _shape(value[0]) if value else "nothing",
             )
-        label = value[0]
-        if label is not None:
-            self._text(label, "LIMIT_KEY", self._limits.key_bytes)
-        fields: dict[str, Any] = {}
-        path, decode = self._path, self._node
-        for i in range(1, len(value), 2):
-            name = value[i]
-            if type(name) is not str:
-                self._fail("SCHEMA_TYPE", "a field name as a string", _shape(name))
-            path.append(self._text(name, "LIMIT_KEY", self._limits.key_bytes))
-            if name in fields:
-                self._fail("KEY_DUPLICATE", "unique field names", "the same name twice")
-            fields[name] = decode(value[i + 1], depth)
-            path.pop()
-        return Record(fields, label=label)
+        if value[0] is not None:
+            self._text(value[0], "LIMIT_KEY", self._limits.key_bytes)
+        return depth
+
+    def new_name(self, known: dict[str, Any], name: Any) -> str:
+        """Return a field name, which differs from those that are known, and step to it."""
+        if type(name) is not str:
+            self._fail("SCHEMA_TYPE", "a field name as a string", _shape(name))
+        self.path.append(self._text(name, "LIMIT_KEY", self._limits.key_bytes))
+        if name in known:
+            self._fail("KEY_DUPLICATE", "unique field names", "the same name twice")
+        return name
 
     def _text(self, text: str, code: str, limit: int) -> str:
         if len(text) > limit // 4:
@@ -260,7 +286,7 @@ class Decoder:
             self._fail("FLOAT_FORM", "a dtype and hexadecimal bits", "nothing")
         row = BY_NAME.get(value[0])
         if row is None:
-            unknown_dtype(value[0], path=tuple(self._path))
+            raise_problem(dtype_problem(value[0], path=tuple(self.path)))
         parts = 2 if row.complex else 1
         digits = row.itemsize * 2 // parts
         if len(value) != parts + 1 or any(

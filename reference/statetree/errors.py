@@ -7,7 +7,12 @@ from typing import Any, NoReturn
 from statetree.path import path_text
 from statetree_spec import registry
 
-_CODES: dict[str, str] = {code: row["class"] for code, row in registry("errors")["codes"].items()}
+WARNING = "warning"
+"""What stands in place of a class for codes that are unwise only."""
+_CODES: dict[str, str] = {
+    **{code: row["class"] for code, row in registry("errors")["codes"].items()},
+    **dict.fromkeys(registry("errors")["warnings"], WARNING),
+}
 
 
 def shown(text: str, limit: int = 80) -> str:
@@ -38,10 +43,14 @@ class Problem:
     """What the user can do."""
     rule: str | None = None
     """Id of the rule in spec.md."""
+    phase: str | None = None
+    """Phase of a validator that found it, None if no validator did."""
+    severity: str = "error"
+    """`error` or `warning`."""
 
     @property
     def error_class(self) -> str:
-        """Class of the code: malformed, unsupported, invalid, integrity, security, limit, writer, io or usage."""
+        """Class of the code, one of the registry; `warning` for what is unwise only."""
         return _CODES[self.code]
 
     def __str__(self) -> str:
@@ -54,7 +63,7 @@ class Problem:
 
     def error(self) -> "StateTreeError":
         """Return the exception of this problem's class."""
-        return _BY_CODE.get(self.code, _EXCEPTIONS[self.error_class])([self])
+        return _BY_CODE.get(self.code, _EXCEPTIONS.get(self.error_class, StateTreeError))([self])
 
 
 _TOLD = 20

@@ -30,6 +30,7 @@ __all__ = [
     "io_errors",
     "is_folder",
     "list_folder",
+    "list_kinds",
     "lock_folder",
     "make_folder",
     "read_head",
@@ -433,6 +434,18 @@ class Folder:
                 os.close(folder)
         return MappedFile(where, fd=fd)
 
+    def walk(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (name from here, kind, bytes) of what is in the folder and the folders in it; no link is followed.
+
+        Kinds are those of `list_kinds`. Of folders more than 64 deep nothing but their names is told.
+        """
+        fd = os.dup(self._fd)
+        try:
+            with io_errors(self.path, "read a folder"):
+                yield from _walk(fd, "", 64)
+        finally:
+            os.close(fd)
+
     def size(self) -> int:
         """Return the bytes of all files below the folder."""
         total = 0
@@ -450,6 +463,33 @@ class Folder:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+
+
+def _kind(entry: "os.DirEntry[str]") -> tuple[str, str, int]:
+    status = entry.stat(follow_symlinks=False)
+    return entry.name, _KINDS.get(stat.S_IFMT(status.st_mode), "special"), status.st_size
+
+
+def _walk(fd: int, prefix: str, depth: int) -> Iterator[tuple[str, str, int]]:
+    with os.scandir(fd) as entries:
+        found = sorted(map(_kind, entries))
+    for name, kind, size in found:
+        yield prefix + name, kind, size
+        if kind == "folder" and depth:
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            try:
+                yield from _walk(below, f"{prefix}{name}/", depth - 1)
+            finally:
+                os.close(below)
+
+
+def list_kinds(path: Path) -> list[tuple[str, str]]:
+    """Return (name, kind) of what is in a folder, sorted: `file`, `folder`, `link` or `special`."""
+    with io_errors(path, "read a folder"), os.scandir(path) as entries:
+        return sorted((name, kind) for name, kind, _ in map(_kind, entries))
 
 
 def list_folder(path: Path) -> list[tuple[str, bool]]:
@@ -534,6 +574,11 @@ class MappedFile:
             with io_errors(self.path, "read a file"):
                 self._map = memoryview(mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ))
         return self._map[offset : offset + size]
+
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor, for a process that is to have the file open too."""
+        return self._fd
 
     def is_locked(self) -> bool:
         """Whether another program holds a lock that lets nobody read."""

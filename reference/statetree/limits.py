@@ -40,6 +40,10 @@ class Limits:
     """Bytes of all arrays together; None: half of the memory that is free for `load`, no limit for `open`."""
     ratio: int = _DEFAULT["ratio"]
     """Declared bytes over stored bytes, above 4 GiB declared."""
+    child_bytes: int = 1 << 30
+    """Bytes of memory that a library may take in a process of its own, beside itself and the file."""
+    child_seconds: float = 60
+    """Seconds of a processor that it may take there for one answer, and four times as many of the clock."""
 
 
 def chosen_hash(key: Any) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statetree.bulk import Bulk
+from statetree.child import Budget
 from statetree.decode import Decoder
 from statetree.digest import digest
 from statetree.errors import StateTreeError, fail, shown
@@ -22,28 +23,31 @@ from statetree.source import Source
 from statetree.store import Reader
 from statetree.tree import Record
 
-__all__ = ["load", "lookup", "map_arrays", "open"]
+__all__ = ["budget_of", "check_bytes", "load", "lookup", "map_arrays", "open"]
 
 Array = np.ndarray[Any, Any]
 
 
-def open(path: "str | os.PathLike[str]", *, verify: bool = True, limits: Limits | None = None) -> StateFile:
+def open(
+    path: "str | os.PathLike[str]", *, verify: bool = True, isolate: bool = False, limits: Limits | None = None
+) -> StateFile:
     """Open a file lazily: its structure, numbers and texts at once, arrays on demand.
 
     Args:
         path: the file or folder; its container is recognised by content.
         verify: hold what is read against its digests.
+        isolate: run the HDF5 library, where a file needs it, in a process of its own with limits.
         limits: what is refused as too large.
 
     Raises:
         StateTreeError: the file is foreign, newer, damaged or breaks a rule; see the class and code of the error.
     """
     with no_collection():
-        return _open(path, verify, limits or Limits())
+        return _open(path, verify, isolate, limits or Limits())
 
 
-def _open(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> StateFile:
-    source, text = _source(path, verify, limits)
+def _open(path: "str | os.PathLike[str]", verify: bool, isolate: bool, limits: Limits) -> StateFile:
+    source, text = _source(path, verify, isolate, limits)
     try:
         arrays = [LazyArray(source, i) for i in range(len(source.manifest.arrays))]
         file = _opened(source, text, arrays, path, limits)
@@ -61,9 +65,14 @@ def _opened(source: Source, text: bytes, arrays: Sequence[Any], path: Any, limit
     return StateFile(source, tree, f"{algorithm}:{digest(algorithm, text)}", info, os.fspath(path), source.backend)
 
 
-def _source(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> tuple[Source, bytes]:
+def budget_of(limits: Limits) -> Budget:
+    """Return what a process of its own may take."""
+    return Budget(limits.child_bytes, limits.child_seconds)
+
+
+def _source(path: "str | os.PathLike[str]", verify: bool, isolate: bool, limits: Limits) -> tuple[Source, bytes]:
     place = as_path(path)
-    backend = recognise(place)
+    backend = recognise(place, budget_of(limits) if isolate else None)
     reader = backend.reader(place, limits)
     try:
         text = reader.manifest()
@@ -88,6 +97,7 @@ def load(
     select: "str | Path | None" = None,
     verify: bool = True,
     mmap: bool = False,
+    isolate: bool = False,
     limits: Limits | None = None,
 ) -> Any:
     """Load a state tree, or the part of it at one path.
@@ -97,6 +107,7 @@ def load(
         select: path of a node, as text (`/model/layers/#0/weight`) or as a tuple of keys; only its arrays are read.
         verify: hold every array against its digest.
         mmap: give read-only arrays mapped from the file where it allows that, instead of owned, writable ones.
+        isolate: run the HDF5 library, where a file needs it, in a process of its own with limits.
         limits: what is refused as too large.
 
     Raises:
@@ -105,21 +116,21 @@ def load(
     chosen = limits or Limits()
     if select is None and not mmap:
         with no_collection():
-            return _load_all(path, verify, chosen)
-    with open(path, verify=verify, limits=limits) as file:
+            return _load_all(path, verify, isolate, chosen)
+    with open(path, verify=verify, isolate=isolate, limits=limits) as file:
         tree = file.tree if select is None else lookup(file.tree, select)
         wanted: dict[int, LazyArray] = {}
         map_arrays(tree, lambda lazy: wanted.setdefault(id(lazy), lazy))
         if not mmap:
-            _check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.source.reader, chosen)
+            check_bytes(sum(lazy.nbytes for lazy in wanted.values()), file.source.reader, chosen)
         known = {key: lazy.view() if mmap else lazy.read() for key, lazy in wanted.items()}
         return map_arrays(tree, lambda lazy: known[id(lazy)])
 
 
-def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> Any:
-    source, text = _source(path, verify, limits)
+def _load_all(path: "str | os.PathLike[str]", verify: bool, isolate: bool, limits: Limits) -> Any:
+    source, text = _source(path, verify, isolate, limits)
     try:
-        _check_bytes(sum(source.manifest.nbytes), source.reader, limits)
+        check_bytes(sum(source.manifest.nbytes), source.reader, limits)
         try:
             source.bind()
             bulk = Bulk(source)
@@ -137,7 +148,7 @@ def _load_all(path: "str | os.PathLike[str]", verify: bool, limits: Limits) -> A
         source.close()
 
 
-def _check_bytes(declared: int, reader: Reader, limits: Limits) -> None:
+def check_bytes(declared: int, reader: Reader, limits: Limits) -> None:
     """Refuse to allocate more than the caller allows, or far more than the file holds."""
     allowed = limits.total_bytes if limits.total_bytes is not None else _free_memory() // 2
     if declared > allowed:

@@ -1,19 +1,19 @@
 """The manifest text: its members, its table of arrays and its version. Source: spec section 4."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from math import prod
 from operator import mul
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from statetree.canonical import decode_json, no_float
 from statetree.digest import digest_size
 from statetree.dtype import BY_NAME
-from statetree.errors import Problem, fail, raise_problem, shown
+from statetree.errors import Problem, StateTreeError, fail, raise_problem, shown
 from statetree.limits import RANK, Limits
 from statetree.path import Path
 from statetree.version import NEWER, VERSION, check_version
@@ -23,8 +23,9 @@ __all__ = [
     "Manifest",
     "Node",
     "decode_manifest",
+    "dtype_problem",
     "encode_manifest",
-    "unknown_dtype",
+    "root_problems",
 ]
 
 Node = Any
@@ -91,6 +92,8 @@ class Manifest:
     """Bytes of each array's canonical form."""
     node: Node
     """Root node."""
+    version: str = VERSION
+    """Version of the format that it names."""
 
 
 def encode_manifest(node: Node, arrays: Sequence[ArrayEntry], algorithm: str) -> bytes:
@@ -144,7 +147,7 @@ def _quick(text: bytes, limits: Limits) -> Manifest | None:
     empty = [] if min(extents, default=1) else [a for a, size in zip(root.arrays, nbytes, strict=True) if not size]
     if max(nbytes, default=0) > SAFE or not all(_spans_little(a.shape, _ITEMSIZES[a.dtype]) for a in empty):
         return None
-    return Manifest(root.algorithm, root.arrays, nbytes, root.tree)
+    return Manifest(root.algorithm, root.arrays, nbytes, root.tree, VERSION)
 
 
 def _spans_little(shape: Sequence[int], itemsize: int) -> bool:
@@ -161,35 +164,41 @@ def _is_hex(text: str) -> bool:
 def _judged(text: bytes, limits: Limits, place: str) -> Manifest:
     """Return the manifest of any text, judged rule by rule in the order of the specification."""
     root = decode_json(text, place)
-    if type(root) is not dict or "statetree" not in root:
-        fail(
-            "BAD_MAGIC",
-            "a manifest with the member 'statetree'",
-            "JSON without it",
-            place=place,
-            remedy=_REMEDY,
-        )
-    check_version(root["statetree"], place)
-    for name, kind in _MEMBERS.items():
-        if name not in root:
-            _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
-        if kind is not None and type(root[name]) is not kind:
-            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _JSON[type(root[name])], place)
-    _check_members(root, _MEMBERS, place)
-    _check_features(root["features"], place)
-    size = digest_size(root["algorithm"])
-    if len(root["arrays"]) > limits.arrays:
-        fail(
-            "LIMIT_ARRAYS",
-            f"at most {limits.arrays} arrays",
-            str(len(root["arrays"])),
-            place=place,
-            remedy="raise limits=Limits(arrays=…)",
-        )
-    for number, row in enumerate(root["arrays"]):
-        _check_entry(row, size * 2, f"{place}/arrays/{number}")
+    for problem in root_problems(root, limits, place):
+        raise_problem(problem)
     arrays = [ArrayEntry(row["digest"], row["dtype"], tuple(row["shape"])) for row in root["arrays"]]
-    return Manifest(root["algorithm"], arrays, [entry.nbytes for entry in arrays], root["tree"])
+    nbytes = [entry.nbytes for entry in arrays]
+    return Manifest(root["algorithm"], arrays, nbytes, root["tree"], root["statetree"])
+
+
+def root_problems(root: Any, limits: Limits, place: str) -> Iterator[Problem]:
+    """Yield what is wrong with the value of a manifest text, its tree apart, in the order in which a reader judges."""
+    if type(root) is not dict or "statetree" not in root:
+        yield _wrong("BAD_MAGIC", "a manifest with the member 'statetree'", "JSON without it", place)
+        return
+    try:
+        check_version(root["statetree"], place)
+    except StateTreeError as error:
+        yield error.problems[0]
+        if error.code == "VERSION_MAJOR":
+            return
+    yield from _member_problems(root, _MEMBERS, place)
+    if type(root.get("features")) is list:
+        yield from _feature_problems(root["features"], place)
+    digits: int | None = None
+    try:
+        digits = 2 * digest_size(root["algorithm"]) if type(root.get("algorithm")) is str else None
+    except StateTreeError as error:
+        yield error.problems[0]
+    rows = root.get("arrays")
+    if type(rows) is not list:
+        return
+    if len(rows) > limits.arrays:
+        expected, remedy = f"at most {limits.arrays} arrays", "raise limits=Limits(arrays=…)"
+        yield Problem("LIMIT_ARRAYS", expected, str(len(rows)), place=place, remedy=remedy)
+        return
+    for number, row in enumerate(rows):
+        yield from _entry_problems(row, digits, f"{place}/arrays/{number}")
 
 
 _MEMBERS: dict[str, type | None] = {
@@ -210,71 +219,68 @@ _JSON = {
 }
 
 
-def _invalid(code: str, expected: str, found: str, place: str) -> None:
-    raise_problem(Problem(code, expected, found, place=place, remedy=_REMEDY))
+def _wrong(code: str, expected: str, found: str, place: str) -> Problem:
+    return Problem(code, expected, found, place=place, remedy=_REMEDY)
 
 
-def _check_members(value: dict[str, Any], members: dict[str, type | None], place: str) -> None:
-    unknown = value.keys() - members.keys()
-    if unknown:
-        _invalid("SCHEMA_UNKNOWN_KEY", f"the members {', '.join(members)}", repr(shown(min(unknown))), place)
+def _member_problems(value: dict[str, Any], members: dict[str, type | None], place: str) -> Iterator[Problem]:
+    """Yield which members are missing, of another type, or too many."""
+    for name, kind in members.items():
+        if name not in value:
+            yield _wrong("SCHEMA_MISSING", f"the member '{name}'", "none", place)
+        elif kind is not None and type(value[name]) is not kind:
+            yield _wrong("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _JSON[type(value[name])], place)
+    for name in sorted(value.keys() - members.keys()):
+        yield _wrong("SCHEMA_UNKNOWN_KEY", f"the members {', '.join(members)}", repr(shown(name)), place)
 
 
-def _check_features(features: list[Any], place: str) -> None:
+def _feature_problems(features: list[Any], place: str) -> Iterator[Problem]:
     if any(type(f) is not str for f in features):
-        _invalid("SCHEMA_TYPE", "feature names as strings", "something else", place)
+        yield _wrong("SCHEMA_TYPE", "feature names as strings", "something else", place)
+        return
     if any(a >= b for a, b in pairwise(features)):
-        _invalid("FEATURE_FORM", "features sorted and unique", "another order", place)
+        yield _wrong("FEATURE_FORM", "features sorted and unique", "another order", place)
     unknown = [f for f in features if f not in FEATURES]
     if unknown:
-        fail(
-            "FEATURE_UNKNOWN",
-            "features that this reader knows (none so far)",
-            ", ".join(repr(shown(f)) for f in unknown[:3]),
-            place=place,
-            remedy=NEWER,
-        )
+        found = ", ".join(repr(shown(f)) for f in unknown[:3])
+        expected = "features that this reader knows (none so far)"
+        yield Problem("FEATURE_UNKNOWN", expected, found, place=place, remedy=NEWER)
 
 
-def _check_entry(row: Any, digits: int, place: str) -> None:
-    """Say what is wrong with a row of the table, if anything is."""
+def _entry_problems(row: Any, digits: int | None, place: str) -> Iterator[Problem]:
+    """Yield what is wrong with a row of the table; `digits` of its digest, None if the algorithm is not known."""
     if type(row) is not dict:
-        _invalid("SCHEMA_TYPE", "an object", _JSON[type(row)], place)
-    for name, kind in _ENTRY.items():
-        if name not in row:
-            _invalid("SCHEMA_MISSING", f"the member '{name}'", "none", place)
-        if type(row[name]) is not kind:
-            assert kind is not None
-            _invalid("SCHEMA_TYPE", f"'{name}' as {_JSON[kind]}", _JSON[type(row[name])], place)
-    _check_members(row, _ENTRY, place)
-    if len(row["digest"]) != digits or not _HEX.fullmatch(row["digest"]):
-        _invalid(
-            "SCHEMA_PATTERN",
-            f"a digest of {digits} lower-case hexadecimal digits",
-            repr(shown(row["digest"])),
-            place,
-        )
-    if row["dtype"] not in BY_NAME:
-        unknown_dtype(row["dtype"], place=place)
-    if any(type(n) is not int for n in row["shape"]):
-        _invalid(
-            "SCHEMA_TYPE",
-            "extents as integers",
-            _JSON[type(next(n for n in row["shape"] if type(n) is not int))],
-            place,
-        )
-    if len(row["shape"]) > RANK:
-        fail("LIMIT_RANK", f"at most {RANK} dimensions", str(len(row["shape"])), place=place, remedy=_REMEDY)
-    shape, itemsize = row["shape"], _ITEMSIZES[row["dtype"]]
+        yield _wrong("SCHEMA_TYPE", "an object", _JSON[type(row)], place)
+        return
+    yield from _member_problems(row, _ENTRY, place)
+    digest, dtype, shape = (row.get(name) if type(row.get(name)) is kind else None for name, kind in _ENTRY.items())
+    if digest is not None and digits is not None and (len(digest) != digits or not _HEX.fullmatch(digest)):
+        expected = f"a digest of {digits} lower-case hexadecimal digits"
+        yield _wrong("SCHEMA_PATTERN", expected, repr(shown(digest)), place)
+    if dtype is not None and dtype not in BY_NAME:
+        yield dtype_problem(dtype, place=place)
+    if shape is not None:
+        yield from _shape_problems(shape, _ITEMSIZES.get(dtype or "", 1), place)
+
+
+def _shape_problems(shape: list[Any], itemsize: int, place: str) -> Iterator[Problem]:
+    other = next((type(extent) for extent in shape if type(extent) is not int), None)
+    if other is not None:
+        yield _wrong("SCHEMA_TYPE", "extents as integers", _JSON[other], place)
+        return
+    if len(shape) > RANK:
+        yield _wrong("LIMIT_RANK", f"at most {RANK} dimensions", str(len(shape)), place)
+        return
     extents_fit = all(0 <= extent <= SAFE for extent in shape)
     if not extents_fit or itemsize * prod(shape) > SAFE or not _spans_little(shape, itemsize):
-        _invalid("ARRAY_SHAPE", "extents from 0 to 2^53−1 whose product in bytes is as small", shown(str(shape)), place)
+        expected = "extents from 0 to 2^53−1 whose product in bytes is as small"
+        yield _wrong("ARRAY_SHAPE", expected, shown(str(shape)), place)
 
 
-def unknown_dtype(name: str, *, path: Path | None = None, place: str | None = None) -> NoReturn:
-    """Refuse a dtype that is not of the registry."""
+def dtype_problem(name: str, *, path: Path | None = None, place: str | None = None) -> Problem:
+    """Return what is wrong with a dtype that is not of the registry."""
     code, found, remedy = "DTYPE_UNKNOWN", repr(shown(name)), NEWER
     if name in ("object", "O", "|O"):
         code, found = "PICKLE_OBJECT_DTYPE", "Python objects"
         remedy = "object arrays are pickles and are refused for long-term storage"
-    fail(code, "a dtype of the format", found, path=path, place=place, remedy=remedy)
+    return Problem(code, "a dtype of the format", found, path=path, place=place, remedy=remedy)

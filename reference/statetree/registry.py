@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from statetree.child import Budget
 from statetree.errors import MissingFileError, fail, shown
 from statetree.files import read_head
 from statetree.formats import refuse_foreign
 from statetree.plugins import entry_points
-from statetree.store import Backend
+from statetree.store import Backend, Isolable
 
 __all__ = ["as_path", "backend_names", "choose_backend", "find_backend", "recognise"]
 
@@ -143,8 +144,13 @@ def _configured(folder: Path) -> str | None:
     return None
 
 
-def recognise(path: Path) -> Backend:
+def recognise(path: Path, budget: Budget | None = None) -> Backend:
     """Return the backend of the container at `path`, by its content.
+
+    Args:
+        path: the file or folder.
+        budget: what a library that may crash can take in a process of its own, now and when the file is read; None: it
+            runs in this process.
 
     Raises:
         StoreIOError: nothing is there, or it cannot be read.
@@ -160,6 +166,8 @@ def recognise(path: Path) -> Backend:
         raise
     for name in backend_names():
         backend = find_backend(name)
+        if budget is not None and isinstance(backend, Isolable):
+            backend = backend.isolated(budget)
         if backend.recognises(path, head):
             return backend
-    refuse_foreign(path, head)
+    refuse_foreign(path, head, budget)

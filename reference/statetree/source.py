@@ -44,9 +44,14 @@ class Source:
         self._lock = threading.Lock()
         self._closed = False
 
-    def bind(self) -> None:
-        """Tell the store what the manifest says of its arrays."""
-        self.reader.bind(_Specs(self))
+    def bind(self, *, whole: bool = False) -> None:
+        """Tell the store what the manifest says of its arrays; `whole`: all of that will be asked for."""
+        specs = _Specs(self)
+        if whole:
+            names = map(self.name, range(len(specs)))
+            self.reader.bind([ArraySpec(n, s.dtype, s.shape, s.nbytes) for n, s in zip(names, specs, strict=True)])
+        else:
+            self.reader.bind(specs)
 
     def name(self, index: int) -> str:
         """Return the name of array `index` in the container."""
@@ -208,6 +213,7 @@ class Source:
             path=self._path(index),
             place=self.reader.place(index),
             remedy=_DAMAGED,
+            rule="G-3",
         )
 
     def check_values(self, index: int, data: memoryview) -> None:

@@ -5,19 +5,33 @@ of the manifest. Bytes of arrays are always *canonical*: C order, little-endian,
 selection is a byte range [start, stop) of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statetree.child import Budget
 from statetree.dtype import BY_NAME
+from statetree.errors import Problem
 from statetree.limits import Limits
 
-__all__ = ["ArraySpec", "Backend", "Layout", "Reader", "WriteOptions", "Writer"]
+__all__ = [
+    "ArraySpec",
+    "Backend",
+    "Examinable",
+    "Examination",
+    "Finding",
+    "Isolable",
+    "Layout",
+    "Reader",
+    "Stock",
+    "WriteOptions",
+    "Writer",
+]
 
 
 class ArraySpec:
@@ -188,3 +202,59 @@ class Backend(Protocol):
 
     def reader(self, path: Path, limits: Limits) -> Reader:
         """Open the store at `path`; the container's own framing and version are checked here."""
+
+
+@runtime_checkable
+class Isolable(Protocol):
+    """A backend whose library may crash on a hostile file, and can be put into a process of its own."""
+
+    def isolated(self, budget: Budget) -> Backend:
+        """Return this backend with its library in a process of its own, which may take so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem that was found in a container."""
+
+    problem: Problem
+    """What is wrong; its path is the validator's to say."""
+    index: int | None = None
+    """The array that it is about, None if it is about none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """How far an open store is to be examined as a whole."""
+
+    version: str | None
+    """Version of the format that the manifest names, None if there is no manifest that can be believed."""
+    bound: bool
+    """Whether the store knows its arrays: `bind` was called and did not refuse."""
+    data: bool
+    """Whether bytes of arrays may be read; without, all else is looked at."""
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """An open store that can be judged as a whole, beyond what reading all of it judges."""
+
+    def examine(self, asked: Examination) -> Iterator[Finding]:
+        """Yield what is wrong with the container: all that a reader need not look at, held against `bind`.
+
+        What reading refuses anyway may be left out. Raised is only what the environment or the limits refuse.
+        """
+
+
+@runtime_checkable
+class Stock(Protocol):
+    """An open store that can be looked at with the library that people have for its kind of file."""
+
+    def stock(self, digests: Sequence[str]) -> Iterator[Finding]:
+        """Yield in what the stock library shows another tree than the manifest: names, shapes, dtypes, values.
+
+        Args:
+            digests: those of the arrays, as the manifest has them.
+
+        Raises:
+            MissingLibraryError: the library is not installed.
+        """

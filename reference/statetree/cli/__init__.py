@@ -1,23 +1,25 @@
 """The command `statetree`: what it does and how it exits. Source: docs/api.md."""
 
+import difflib
 import io
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from statetree.cli import show
+from statetree.cli.reports import FORMATS, explained, explanation
 from statetree.convert import convert as convert_file
-from statetree.errors import StateTreeError, StoreIOError, UsageError, fail
+from statetree.errors import StateTreeError, StoreIOError, UsageError, fail, shown
 from statetree.inspecting import diff as diff_files
 from statetree.inspecting import inspect as inspect_file
 from statetree.loading import open as open_file
 from statetree.registry import backend_names, find_backend
-from statetree.validate import problem_json
+from statetree.validate import LEVELS, Report, problem_json, unjudged
 from statetree.validate import validate as validate_file
 
 __all__ = ["command", "main"]
@@ -111,26 +113,58 @@ def digest(files: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--level", type=click.Choice(LEVELS), default="digests", show_default=True, help="How far to look.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.option("--max-memory", type=click.IntRange(1), metavar="MIB", help="Memory that a file may cost.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Time that a file may cost."
+)
+@click.option("--explain", metavar="CODE", help="Say what a code means, with an example and the remedy.")
 @_JSON
-def validate(files: tuple[str, ...], as_json: bool) -> None:
-    """Read all of each FILE and list every problem: its framing, its manifest and the digest of each array."""
-    reports = []
-    unreadable: list[StoreIOError] = []
-    for name in files:
-        try:
-            reports.append(validate_file(name))
-        except StoreIOError as error:
-            unreadable.append(error)
+def validate(
+    paths: tuple[str, ...],
+    level: str,
+    form: str,
+    max_memory: int | None,
+    timeout: float | None,
+    explain: str | None,
+    as_json: bool,
+) -> None:
+    """Say everything that is wrong with each PATH, and with its container. Levels: structure, digests, full."""
+    if explain is not None:
+        _explain(explain, as_json=as_json)
+        return
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
+    statuses = [0]
+
+    def reports() -> Iterator[Report]:
+        for path in paths:
+            try:
+                memory = None if max_memory is None else max_memory << 20
+                report = validate_file(path, level=level, max_memory=memory, timeout=timeout)
+                statuses.append(0 if report.ok else WRONG)
+            except StateTreeError as error:
+                statuses.append(_status(error))
+                report = unjudged(path, level, error.problems, "the file could not be judged")
+            yield report
+
+    for line in FORMATS["json" if as_json else form](reports()):
+        click.echo(line)
+    sys.exit(max(statuses))
+
+
+def _explain(code: str, *, as_json: bool) -> None:
+    if code not in explained():
+        near = difflib.get_close_matches(code.upper(), explained(), 3)
+        remedy = f"did you mean {' or '.join(near)}?" if near else "validate prints codes such as DIGEST"
+        fail("USAGE", "a code of the error registry", repr(shown(code)), remedy=remedy)
+    found = explanation(code)
     if as_json:
-        failed = [{"ok": False, "problems": [problem_json(p) for p in e.problems]} for e in unreadable]
-        _print_json([report.as_json() for report in reports] + failed)
+        _print_json(found)
     else:
-        for report in reports:
-            show.report(report)
-        for found in unreadable:
-            show.error(str(found))
-    sys.exit(CANNOT_READ if unreadable else 0 if all(report.ok for report in reports) else WRONG)
+        show.explanation(found)
 
 
 @command.command()
@@ -172,7 +206,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _status(error: StateTreeError) -> int:
-    return CANNOT_READ if isinstance(error, StoreIOError) else USAGE if isinstance(error, UsageError) else WRONG
+    if isinstance(error, StoreIOError):
+        return CANNOT_READ
+    # A compression that a container does not have was asked for; nothing is wrong with a file.
+    return USAGE if isinstance(error, UsageError) or error.code == "WRITE_COMPRESSION" else WRONG
 
 
 def _guarded(run: Callable[[], Any], arguments: list[str] | None) -> int:

@@ -1,7 +1,7 @@
 """What the command prints: trees, tables and problems, with all text from files escaped. Source: docs/api.md."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,8 @@ from statetree.diffing import Change
 from statetree.errors import shown
 from statetree.inspecting import Line, Summary
 from statetree.path import path_text
-from statetree.validate import Report
 
-__all__ = ["backends", "changes", "error", "line", "progress", "report", "size", "summary"]
+__all__ = ["backends", "changes", "error", "explanation", "line", "progress", "size", "summary"]
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -114,18 +113,11 @@ def changes(found: Sequence[Change]) -> None:
     click.echo(f"{len(found)} difference{'s' if len(found) > 1 else ''}" if found else "no difference")
 
 
-def report(found: Report) -> None:
-    """Print what was found in a file."""
-    console = _console()
-    name = shown(found.path, 200)
-    if found.ok:
-        console.print(Text("sound ", style="green") + Text(f"{name}  {found.backend}  {found.digest}"))
-        return
-    console.print(Text("wrong ", style="bold red") + Text(f"{name}  {len(found.problems)} problem(s)"))
-    for problem in found.problems[:100]:
-        console.print(Text(f"  {problem.code} ({problem.error_class})  {problem}"))
-    if len(found.problems) > 100:
-        console.print(Text(f"  and {len(found.problems) - 100} more"))
+def explanation(found: Mapping[str, str]) -> None:
+    """Print what there is to say of a code."""
+    click.echo(f"{_style('1')(found['code'])}  {found['class']}: {found['class_means']}")
+    for name in ("means", "rules", "example", "remedy"):
+        click.echo(f"  {name:8}{found[name]}")
 
 
 def backends(rows: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ Recognition reads a bounded part of a file, follows no link out of it, and runs 
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from statetree.child import Budget
 from statetree.errors import fail, shown
 from statetree.formats._sample import Recognised, Recogniser, Sample, sampled
 from statetree.plugins import entry_points
@@ -68,7 +69,7 @@ def _recognisers() -> tuple[Recogniser, ...]:
     )
 
 
-def recognise(path: Path, head: bytes) -> Recognised | None:
+def recognise(path: Path, head: bytes, budget: Budget | None = None) -> Recognised | None:
     """Return what a foreign file or folder is, None if nobody knows; never raises.
 
     Built-in kinds are asked first. Formats of other packages are asked where none of these fits, or only one that many
@@ -77,10 +78,11 @@ def recognise(path: Path, head: bytes) -> Recognised | None:
     Args:
         path: the file or folder.
         head: its first 8,192 bytes, b"" for a folder.
+        budget: what a library may take in a process of its own; None: it runs in this process.
     """
     found: Recognised | None = None
     try:
-        with sampled(path, head) as sample:
+        with sampled(path, head, budget) as sample:
             asked = (_ask(recogniser, sample) for recogniser in _recognisers())
             found = next((answer for answer in asked if answer is not None), None)
     except Exception:  # It vanished or became unreadable: then it is of no known kind.
@@ -114,7 +116,7 @@ def pickle_globals(path: Path) -> list[str]:
 
     Pickles of all protocols, in PyTorch archives, object arrays of NumPy, `.metadata` of distributed checkpoints and
     the first 1 MiB of compressed files are followed without being unpickled, up to 250,000 instructions each. A part
-    of a name that only running it would tell is `?`. Behind the first array in a joblib file nothing is seen.
+    of a name that only running it would tell is `?`.
 
     Raises:
         StateTreeError: the file cannot be read.
@@ -138,7 +140,7 @@ def pickle_globals(path: Path) -> list[str]:
         return imports_of(Bytes(data) if data else sample.file, pickle_offset(sample.head))
 
 
-def refuse_foreign(path: Path, head: bytes) -> NoReturn:
+def refuse_foreign(path: Path, head: bytes, budget: Budget | None = None) -> NoReturn:
     """Refuse a file that no backend recognises, and say what it is.
 
     Raises:
@@ -146,7 +148,7 @@ def refuse_foreign(path: Path, head: bytes) -> NoReturn:
     """
     from statetree.files import is_folder
 
-    found = recognise(path, head) or Recognised(
+    found = recognise(path, head, budget) or Recognised(
         "unknown",
         "a folder that is no container" if is_folder(path) else "a file of an unknown kind",
         "load it with the library that wrote it, then statetree.save what it holds",

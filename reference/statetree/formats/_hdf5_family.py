@@ -3,11 +3,16 @@
 Only whether an attribute or a link of a name exists is asked; no value is read and no link is followed.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from statetree.child import Budget, Child
+from statetree.errors import StateTreeError
+from statetree.files import MappedFile
 from statetree.formats._sample import Recognised, Sample
 
-__all__ = ["recognise_hdf5"]
+__all__ = ["attend", "recognise_hdf5"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _H5PY = "read its arrays with h5py, then statetree.save what you read"
@@ -65,14 +70,16 @@ def recognise_hdf5(sample: Sample) -> Recognised | None:
     if not _is_hdf5(sample):
         return None
     try:
-        known = _by_root(sample.path)
-    except (OSError, RuntimeError, ValueError, KeyError):
+        row = _row(sample.path) if sample.budget is None else _row_by_child(sample.path, sample.budget)
+    except (OSError, RuntimeError, ValueError, KeyError, StateTreeError):
         return Recognised(
             "hdf5",
             "an HDF5 file that the HDF5 library cannot open",
             "it is damaged, or a copy broke off: take it from where it came from once more",
         )
-    return known or Recognised("hdf5", "an HDF5 file that statetree did not write", _H5PY)
+    if 0 <= row < len(_ROOTS):
+        return _ROOTS[row][2]
+    return Recognised("hdf5", "an HDF5 file that statetree did not write", _H5PY)
 
 
 def _is_hdf5(sample: Sample) -> bool:
@@ -81,14 +88,32 @@ def _is_hdf5(sample: Sample) -> bool:
     return any(sample.file.read(at, 8) == _SIGNATURE for at in offsets if at + 8 <= sample.file.size)
 
 
-def _by_root(path: Path) -> Recognised | None:
+def _row(path: "Path | str") -> int:
+    """Return the row of `_ROOTS` that a file fits, -1 if none."""
     import h5py
 
     with h5py.File(path, "r", locking=False) as file:
         root = file.id
-        for attributes, links, what in _ROOTS:
+        for row, (attributes, links, _) in enumerate(_ROOTS):
             if all(h5py.h5a.exists(root, name.encode()) for name in attributes) and all(
                 root.links.exists(name.encode()) for name in links
             ):
-                return what
-    return None
+                return row
+    return -1
+
+
+def _row_by_child(path: Path, budget: Budget) -> int:
+    file = MappedFile(path)
+    try:
+        child = Child(__name__, "the HDF5 library", file.descriptor, file.size, budget)
+        try:
+            return child.ask(None, int)
+        finally:
+            child.close()
+    finally:
+        file.close()
+
+
+def attend(descriptor: int | None) -> Callable[[Any], Any]:
+    """Return the function by which a process of its own says which row of `_ROOTS` a file fits."""
+    return lambda _: _row(f"/proc/self/fd/{descriptor}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from statetree.child import Budget
 from statetree.files import MappedFile, is_folder, list_folder
 
 __all__ = ["Bytes", "Recognised", "Recogniser", "Sample", "Source", "sampled"]
@@ -72,13 +73,15 @@ class Sample:
     """All its bytes; none for a folder."""
     names: frozenset[str] | None
     """Names in the folder; None for a file."""
+    budget: Budget | None = None
+    """What a library may take in a process of its own; None: it runs in this process."""
 
 
 Recogniser = Callable[[Sample], Recognised | None]
 
 
 @contextmanager
-def sampled(path: Path, head: bytes = b"") -> Iterator[Sample]:
+def sampled(path: Path, head: bytes = b"", budget: Budget | None = None) -> Iterator[Sample]:
     """Open a file or folder for a look; `head` is its first 8,192 bytes, read again if it is less.
 
     Raises:
@@ -91,6 +94,7 @@ def sampled(path: Path, head: bytes = b"") -> Iterator[Sample]:
     file = MappedFile(path)
     try:
         source = _FileSource(file)
-        yield Sample(path, head if len(head) >= min(_HEAD, source.size) else source.read(0, _HEAD), source, None)
+        first = head if len(head) >= min(_HEAD, source.size) else source.read(0, _HEAD)
+        yield Sample(path, first, source, None, budget)
     finally:
         file.close()

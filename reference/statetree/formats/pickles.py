@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from statetree.errors import shown
+from statetree.formats._joblib import dtype_of, gap_behind
 from statetree.formats._sample import Recognised, Sample, Source
 
 __all__ = ["REMEDY", "TORCH_REMEDY", "importing", "imports_of", "pickle_in", "recognise_pickle", "scan"]
@@ -34,6 +35,9 @@ _TORCH_LEGACY = re.compile(rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0al\xfc\x9cF\xf9 j
 _SIZES = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
 _STORES = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 _IMPORTS = frozenset(("GLOBAL", "INST"))
+_NUMBERS = frozenset(("BININT", "BININT1", "BININT2"))
+_PUSHED = 256
+_WRAPPERS = ("joblib.numpy_pickle.NumpyArrayWrapper",)
 _FETCHES = frozenset(("GET", "BINGET", "LONG_BINGET"))
 # Modules whose functions reach the system or run code: named first, whatever else a pickle imports.
 _TELLING = re.compile(
@@ -177,9 +181,13 @@ def _line_operand(stream: _Stream, name: str, operand: Any, seen: Scan) -> Any:
 class _Machine:
     """The shadow of the stack and the memo: texts, marks, and None for all else."""
 
-    def __init__(self, seen: Scan) -> None:
+    def __init__(self, seen: Scan, *, inner: bool = False) -> None:
         self.seen = seen
+        self.inner = inner
+        """Whether this is the pickle of an array inside of another one."""
         self.stack: list[Any] = []
+        self.pushed: list[Any] = []
+        """What was put on the stack since the last array of joblib, the latest 256."""
         self._memo: dict[int, Any] = {}
 
     def _import(self, name: str) -> None:
@@ -208,7 +216,7 @@ class _Machine:
         elif name in _FETCHES:
             if value not in self._memo:
                 raise _BrokenError
-            self.stack.append(self._memo[value])
+            self._push(self._memo[value])
         elif name == "DUP":
             self.stack.append(self._top())
         else:
@@ -230,8 +238,16 @@ class _Machine:
             self._import(".".join(item if isinstance(item, str) else "?" for item in items))
         elif name in ("EXT1", "EXT2", "EXT4"):
             self._import(f"?.copyreg_extension_{value}")
-        if pushes:
-            self.stack.append(value if isinstance(value, str) and name not in _IMPORTS and name != "PERSID" else None)
+        if name == "REDUCE":
+            self._push(dtype_of(self.pushed))
+        elif pushes:
+            known = isinstance(value, str) and name not in _IMPORTS and name != "PERSID"
+            self._push(value if known or (name in _NUMBERS and value is not None) else None)
+
+    def _push(self, value: Any) -> None:
+        self.stack.append(value)
+        self.pushed.append(value)
+        del self.pushed[:-_PUSHED]
 
 
 def scan(source: Source, at: int = 0) -> Scan:
@@ -246,7 +262,7 @@ def scan(source: Source, at: int = 0) -> Scan:
 
 def _walk(stream: _Stream, machine: _Machine, seen: Scan) -> None:
     table = _instructions()
-    for _ in range(_INSTRUCTIONS):
+    for _ in range(_INSTRUCTIONS - seen.instructions):
         row = table.get(stream.take(1))
         if row is None:
             raise _BrokenError
@@ -259,7 +275,24 @@ def _walk(stream: _Stream, machine: _Machine, seen: Scan) -> None:
             seen.clean = not seen.odd and len(machine.stack) == 1 and machine.stack[0] is not _MARK
             return
         machine.step(name, value, effect)
+        if name == "BUILD" and not seen.imports.keys().isdisjoint(_WRAPPERS):
+            _skip_array(stream, machine, seen)
     seen.exhausted = True
+
+
+def _skip_array(stream: _Stream, machine: _Machine, seen: Scan) -> None:
+    """Step over the array behind a wrapper of joblib; one of objects is a pickle, which is followed."""
+    gap = gap_behind(machine.pushed)
+    if gap is None:
+        return
+    machine.pushed.clear()
+    if gap.padded:
+        stream.skip(stream.take(1)[0])
+    if gap.nbytes is not None:
+        stream.skip(gap.nbytes)
+    elif not machine.inner:
+        _walk(stream, _Machine(seen, inner=True), seen)
+        seen.end = None
 
 
 def _scan_all(source: Source, at: int = 0) -> Iterator[Scan]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,24 @@ def test_who_asks_for_values_without_digests_gets_what_the_index_says(saved: Pat
 
     assert same(saved, {"a": A, "b": B, "n": 3})
     assert st.difference(st.load(saved, verify=False), {"a": B, "b": A, "n": 3}) is None
+
+
+@pytest.mark.parametrize(("shape", "chunks"), [((7, 6), (1, 2)), ((5, 4, 3), (2, 1, 2)), ((12_000,), (1,))])
+def test_arrays_whose_axes_may_grow_are_read_whichever_these_are(
+    tmp_path: Path, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> None:
+    path = tmp_path / "a.h5"
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    st.save(path, {"a": array, "n": 3}, durable=False)
+    ways = product(*((extent, extent + 3, None) for extent in shape))
+
+    for number, most in enumerate(ways):
+        new = tmp_path / f"{number}.h5"
+        with h5py.File(path) as old, h5py.File(new, "w", libver="latest") as file:
+            for name in old:
+                old.copy(name, file)
+            del file["arrays/0-a"]
+            file.create_dataset("arrays/0-a", data=array, chunks=chunks, maxshape=most)
+
+        assert same(new, {"a": array, "n": 3}), most
+        assert st.validate(new).problems == (), most

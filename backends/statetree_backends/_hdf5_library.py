@@ -30,8 +30,8 @@ _COPY_IN = "links and other files are never followed; copy the data in"
 _PIPELINES = ((), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE))
 _LOSSY = {5: "n-bit", 6: "scale-offset"}
 _LINKS = {1: "a soft link", 64: "an external link"}
-_CHUNK_RECORD = 24
-"""Bytes that the index of a dataset spends on a chunk, at the least."""
+_CHUNK_RECORD = 8
+"""Bytes that an index of chunks spends on one, at the least; an index without records takes the bytes of the chunk."""
 _LOCK = threading.RLock()
 
 
@@ -191,7 +191,7 @@ class Library:
         if not nbytes:
             return Stored(shape, itemsize, place, compact=b"")
         if layout == self.h5.h5d.CHUNKED:
-            return Stored(shape, itemsize, place, chunks=self._chunks(dataset, shape, place))
+            return Stored(shape, itemsize, place, chunks=self._chunks(dataset, shape, itemsize, place))
         size = int(dataset.get_storage_size())
         if size != nbytes:
             fail("ARRAY_MISSING_CHUNK", f"{nbytes} bytes", f"{size} stored", place=place, remedy=_DAMAGED)
@@ -204,7 +204,7 @@ class Library:
             fail("CONTAINER_TRUNCATED", "data in the file", "data behind its end", place=place, remedy=_DAMAGED)
         return Stored(shape, itemsize, place, offset=int(offset))
 
-    def _chunks(self, dataset: Any, shape: tuple[int, ...], place: str) -> Chunks:
+    def _chunks(self, dataset: Any, shape: tuple[int, ...], itemsize: int, place: str) -> Chunks:
         created = dataset.get_create_plist()
         extent = tuple(map(int, created.get_chunk()))
         if any(c > n for c, n in zip(extent, shape, strict=True)):
@@ -212,7 +212,7 @@ class Library:
         filters = [created.get_filter(i) for i in range(created.get_nfilters())]
         table: dict[tuple[int, ...], tuple[int, int, int]] = {}
         # An index whose nodes are each named many times is small and would still be walked for ever.
-        left = iter(range(self._file.size // _CHUNK_RECORD))
+        left = iter(range(self._file.size // min(_CHUNK_RECORD, prod(extent) * itemsize)))
 
         def keep(chunk: Any) -> bool | None:
             table[tuple(map(int, chunk.chunk_offset))] = (int(chunk.byte_offset), int(chunk.size), chunk.filter_mask)
@@ -222,7 +222,43 @@ class Library:
         if not table or stopped:
             found = "an index without an end" if stopped else "none"
             fail("ARRAY_MISSING_CHUNK", "the chunks of an array", found, place=place, remedy=_DAMAGED)
+        most = dataset.get_space().get_simple_extent_dims(maxdims=True)
+        table = _in_place(table, extent, shape, [self._most(extents) for extents in most])
         return Chunks(extent, tuple((code, _parameter(code, values)) for code, _, values, _ in filters), table)
+
+    def _most(self, extent: int) -> int | None:
+        """Return the largest extent that an axis may get, None if any."""
+        return None if extent in (None, self.h5.h5s.UNLIMITED) or extent >= 1 << 63 else int(extent)
+
+
+def _in_place(
+    table: dict[tuple[int, ...], Any], extent: tuple[int, ...], shape: tuple[int, ...], most: list[int | None]
+) -> dict[tuple[int, ...], Any]:
+    """Return a table of chunks with the places that they have.
+
+    An array that may grow without end along one axis has an index in which that axis comes first. For an axis that is
+    not the first, the library reads these numbers of chunks as if the axes were in their order, and so gives chunks
+    places out of the array.
+    """
+    growing = [axis for axis, extents in enumerate(most) if extents is None]
+    if len(growing) != 1 or not growing[0] or all(p < n for at in table for p, n in zip(at, shape, strict=True)):
+        return table
+    (axis,) = growing
+    counts = [0 if n is None else -(-n // c) for n, c in zip(most, extent, strict=True)]
+    behind = prod(counts[axis + 1 :])
+    fixed = [other for other in range(len(shape)) if other != axis]
+
+    def place(at: tuple[int, ...]) -> tuple[int, ...]:
+        number = at[axis] // extent[axis] * behind
+        for other in range(axis + 1, len(shape)):
+            number += at[other] // extent[other] * prod(counts[other + 1 :])
+        out = [0] * len(shape)
+        for other in reversed(fixed):
+            number, out[other] = divmod(number, counts[other])
+        out[axis] = number
+        return tuple(k * c for k, c in zip(out, extent, strict=True))
+
+    return {place(at): chunk for at, chunk in table.items()}
 
 
 def _close(file: Any) -> None:

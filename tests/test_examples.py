@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from statetree import difference, load
+from statetree import difference, load, save
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -169,3 +169,45 @@ def test_a_model_in_the_style_of_flux_comes_back_without_its_functions(file: str
     assert done.stdout.count("same output True") == 2
     assert "the layer that is used twice is one layer: True" in done.stdout
     assert "not in the file: /layers/#0/act" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("jax")
+    return folder, run("examples/jax_resume.py", "--folder", str(folder))
+
+
+def test_training_with_jax_goes_on_in_a_new_process_bit_for_bit(
+    resumed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = resumed
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.findall(r"^(nnx|linen) +(\.\S+) +10\+10  identical$", done.stdout, re.MULTILINE) == [
+        (library, suffix) for library in ("nnx", "linen") for suffix in (".h5", ".zarr", ".zarr.zip", ".bson")
+    ]
+    for library in ("nnx", "linen"):
+        middle, end = load(folder / f"{library}-middle.h5"), load(folder / f"{library}-straight.h5")
+        assert difference(middle, end) is not None
+
+
+def test_training_with_jax_that_ends_in_other_bits_is_told(
+    resumed: tuple[Path, subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import jax_resume  # type: ignore[import-not-found]
+
+    folder, _ = resumed
+    path = folder / "linen-resumed.bson"
+    tree = load(path)
+    tree["train"].statistics["BatchNorm_0"]["mean"][0] += np.float32(1e-3)
+    save(path, tree)
+
+    held = jax_resume.compare(folder)
+
+    assert held is False
+    assert re.findall(r"^(\S+) +(\S+) .* DIFFERS: .*/mean", capsys.readouterr().out, re.MULTILINE) == [
+        ("linen", ".bson")
+    ]

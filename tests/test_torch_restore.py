@@ -305,7 +305,8 @@ def test_a_rate_that_is_a_tensor_is_filled_in_place_and_no_number_takes_its_plac
     assert (tensor["o"].param_groups[0]["lr"] is rate, rate.item()) == (True, 0.5)
     text = f"expected an array of float32 (), got float 0.1 (at /o/groups/#0/lr): {BUILD}"
     assert refusal(tensor, state(number)) == text
-    text = "expected float, as in 0.1, got an array of float32 () (at /o/groups/#0/lr): convert it with migrate="
+    remedy = "put an array there, or convert it with migrate="
+    text = f"expected float, as in 0.1, got an array of float32 () (at /o/groups/#0/lr): {remedy}"
     assert refusal(number, saved) == text
 
 
@@ -1032,7 +1033,9 @@ DATA = torch.utils.data.TensorDataset(torch.arange(24))
 
 
 def loader(workers: int) -> Any:
-    return StatefulDataLoader(DATA, batch_size=4, shuffle=True, num_workers=workers)
+    # A fork of a process in which JAX runs threads may lock up.
+    context = "forkserver" if workers else None
+    return StatefulDataLoader(DATA, batch_size=4, shuffle=True, num_workers=workers, multiprocessing_context=context)
 
 
 def rest(batches: Any) -> list[Any]:

@@ -2,10 +2,11 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,17 +90,21 @@ def test_an_aborted_save_leaves_nothing(store: Path, tmp_path: Path) -> None:
     assert listing(tmp_path) == ["x.zarr"]
 
 
-def killed(path: str) -> None:
-    writer = BACKEND.writer(Path(path), WriteOptions(durable=False))
-    writer.create([ArraySpec.of("0-w", "uint8", (3,))])
-    writer.write(0, 0, b"abc")
-    os._exit(1)
+KILLED = """
+import os, sys
+from pathlib import Path
+from statetree.store import ArraySpec, WriteOptions
+from statetree_backends.zarr import BACKEND
+
+writer = BACKEND.writer(Path(sys.argv[1]), WriteOptions(durable=False))
+writer.create([ArraySpec.of("0-w", "uint8", (3,))])
+writer.write(0, 0, b"abc")
+os._exit(1)
+"""
 
 
 def run_killed(path: Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=killed, args=(str(path),))
-    process.start()
-    process.join()
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
 
 
 def test_a_new_store_whose_writer_was_killed_is_uncommitted_and_can_be_saved_again(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class _Walk:
         self.context = Context(root)
         self.left_out: list[Path] = []
         self._arrays: dict[Any, Array] = {}
+        self._slots: dict[Any, Any] = {}
         self._held: list[Any] = []
         self._open: set[int] = set()
 
@@ -94,7 +95,7 @@ class _Walk:
 
     def made(self, value: Any, found: Any, depth: int) -> Any:
         if isinstance(found, Slot | Special):
-            inner = found.get()
+            inner = self.got(found)
             # What a call returns may be gone when the next one returns something at the same address.
             self._held.append(inner)
             self.context.inner.append((tuple(self.context.path), inner))
@@ -111,6 +112,15 @@ class _Walk:
         if parts.kind == "record":
             return Record(zip(keys, nodes, strict=True), label=parts.label)
         return dict(zip(keys, nodes, strict=True))
+
+    def got(self, found: Slot | Special) -> Any:
+        """Return what is in a slot, the same object each time if it is one place."""
+        identity = found.identity if isinstance(found, Slot) else None
+        if identity is None:
+            return found.get()
+        if identity not in self._slots:
+            self._slots[identity] = found.get()
+        return self._slots[identity]
 
     def part(self, key: Any, part: Any, parts: Parts, depth: int) -> Any:
         self.context.path.append(key)

@@ -1,13 +1,12 @@
 """Equinox: modules, whose static fields are settings, and the state of stateful layers. Source: docs/restore.md."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox
 
-from statetree.frameworks._python import fields_parts
-from statetree.frameworks.parts import NOTHING, Context, Found, Parts
+from statetree.frameworks._jax import children, node
+from statetree.frameworks.parts import NOTHING, Context, Found, Parts, refuse
 
 __all__ = ["find"]
 
@@ -15,22 +14,29 @@ __all__ = ["find"]
 def find(kind: type) -> Callable[[Any, Context], Found] | None:
     """Return how objects of a class of Equinox are taken apart, None for other classes."""
     mro = kind.__mro__
-    if equinox.Module in mro:
-        return _module
-    if equinox.nn.State in mro:
-        return _state
     if equinox.nn.StateIndex in mro:
         return lambda value, context: NOTHING  # it names a place in the State
+    if equinox.Module in mro:
+        return lambda value, context: node(value, context, frozen=True)
+    if equinox.nn.State in mro:
+        return _state
+    if kind.__module__.partition(".")[0] == "equinox":
+        return lambda value, context: NOTHING  # marks, such as those of shared layers
     return None
 
 
-def _module(module: Any, context: Context) -> Parts:
-    fields = dataclasses.fields(module)
-    static = frozenset(field.name for field in fields if field.metadata.get("static"))
-    return fields_parts(module, [field.name for field in fields], frozen=True, static=static)
+def _state(state: Any, context: Context) -> Parts:
+    """Take a State apart: the states of layers by the names that make_with_state gives them, else numbered."""
+    try:
+        values, markers = state.tree_flatten()
+    except ValueError:
+        remedy = "keep what set() and update() return"
+        return refuse(context, "the newest State", "one that another has replaced", remedy)
+    _, structure = children(state)
+    named = all(type(marker) is str for marker in markers)
 
+    def build(new: Sequence[Any]) -> Any:
+        same = all(part is old for part, old in zip(new, values, strict=True))
+        return state if same else structure.unflatten(new)
 
-def _state(state: Any, context: Context) -> Found:
-    from statetree.frameworks._jax import node
-
-    return node(state, context)
+    return Parts("dict", list(zip(markers if named else range(len(markers)), values, strict=True)), build)

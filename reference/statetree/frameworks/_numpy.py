@@ -25,6 +25,8 @@ def find(kind: type) -> Callable[[Any, Context], Found] | None:
     if kind in _SCALARS:
         return lambda value, context: PLAIN
     mro = kind.__mro__
+    if np.dtype in mro:
+        return lambda value, context: NOTHING
     if np.ndarray in mro or np.generic in mro:
         name = f"{kind.__module__}.{kind.__qualname__}"
         remedy = "keep {'data': a.data, 'mask': a.mask}" if np.ma.MaskedArray in mro else "keep numpy.asarray(a)"
@@ -48,7 +50,7 @@ def _array(array: "np.ndarray[Any, Any]", context: Context) -> Found:
 
     def write(new: "np.ndarray[Any, Any]") -> Any:
         if not array.flags.writeable:
-            return new
+            return np.array(new)
         array[...] = new
         return array
 

@@ -9,7 +9,8 @@ import types
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from inspect import getattr_static
+from typing import Any, Literal
 
 from statetree.errors import shown
 from statetree.frameworks.parts import NOTHING, PLAIN, Context, Found, Parts, refuse
@@ -89,51 +90,43 @@ def callable_kind(kind: type) -> bool:
 
 
 def _dict(value: dict[Any, Any], context: Context) -> Parts:
-    items = list(dict.items(value))
-
-    def build(new: Sequence[Any]) -> Any:
-        for (key, old), part in zip(items, new, strict=True):
-            if part is not old:
-                value[key] = part
-        return value
-
-    return Parts("dict", items, build, in_place=True)
+    return _changed("dict", value, list(dict.items(value)))
 
 
 def _list(value: list[Any], context: Context) -> Parts:
-    items = list(enumerate(list.__iter__(value)))
-
-    def build(new: Sequence[Any]) -> Any:
-        for (position, old), part in zip(items, new, strict=True):
-            if part is not old:
-                value[position] = part
-        return value
-
-    return Parts("list", items, build, in_place=True)
+    return _changed("list", value, list(enumerate(list.__iter__(value))))
 
 
 def _deque(value: deque[Any], context: Context) -> Parts:
-    items = list(enumerate(value))
+    return _changed("list", value, list(enumerate(value)))
 
-    def build(new: Sequence[Any]) -> Any:
-        for (position, old), part in zip(items, new, strict=True):
-            if part is not old:
-                value[position] = part
-        return value
 
-    return Parts("list", items, build, in_place=True)
+def _changed(kind: Literal["dict", "list"], value: Any, items: Sequence[tuple[Any, Any]]) -> Parts:
+    """Return a container whose items are set in place."""
+
+    def build(new: Sequence[Any], target: Any = value) -> Any:
+        for (key, old), part in zip(items, new, strict=True):
+            if part is not old or target is not value:
+                target[key] = part
+        return target
+
+    return Parts(kind, items, build, in_place=True, anew=lambda new: build(new, copy.copy(value)))
 
 
 def _tuple(value: tuple[Any, ...], context: Context) -> Parts:
     items = list(enumerate(tuple.__iter__(value)))
     kind = type(value)
-    return Parts("tuple", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new))
+    return Parts("tuple", items, lambda new: value if _same(items, new) else tuple.__new__(kind, new))
 
 
 def _namedtuple(value: tuple[Any, ...], context: Context) -> Parts:
     kind = type(value)
     items = list(zip(namedtuple_fields(kind) or (), tuple.__iter__(value), strict=True))
-    return Parts("record", items, lambda new: _same(value, items, new) or tuple.__new__(kind, new), label=kind.__name__)
+
+    def build(new: Sequence[Any]) -> Any:
+        return value if _same(items, new) else tuple.__new__(kind, new)
+
+    return Parts("record", items, build, label=kind.__name__)
 
 
 def _record(value: Record, context: Context) -> Parts:
@@ -142,7 +135,7 @@ def _record(value: Record, context: Context) -> Parts:
     return Parts(
         "record",
         items,
-        lambda new: _same(value, items, new) or Record(zip(names, new, strict=True), label=value.label),
+        lambda new: value if _same(items, new) else Record(zip(names, new, strict=True), label=value.label),
         label=value.label,
     )
 
@@ -157,9 +150,9 @@ _CONTAINERS: dict[type, Callable[[Any, Context], Found]] = {
 }
 
 
-def _same(value: Any, items: Sequence[tuple[Any, Any]], new: Sequence[Any]) -> Any:
-    """Return `value` if none of its parts is another object now; an empty one is made anew, which costs nothing."""
-    return value if all(part is old for (_, old), part in zip(items, new, strict=True)) else None
+def _same(items: Sequence[tuple[Any, Any]], new: Sequence[Any]) -> bool:
+    """Whether none of the parts is another object now."""
+    return all(part is old for (_, old), part in zip(items, new, strict=True))
 
 
 def _dataclass(value: Any, context: Context) -> Parts:
@@ -178,7 +171,9 @@ def _attrs(value: Any, context: Context) -> Parts:
 _UNSET = object()
 
 
-def fields_parts(value: Any, names: Sequence[str], *, frozen: bool, static: frozenset[str] = frozenset()) -> Parts:
+def fields_parts(
+    value: Any, names: Sequence[str], *, frozen: bool, static: frozenset[str] = frozenset(), splits: bool = False
+) -> Parts:
     """Return an object as a record of its fields; those that are not set are left out.
 
     Args:
@@ -186,18 +181,25 @@ def fields_parts(value: Any, names: Sequence[str], *, frozen: bool, static: froz
         names: its fields in order.
         frozen: whether it is replaced by a new one, not changed.
         static: fields that are settings.
+        splits: whether a new object may stand where it is met again.
     """
     found = [(name, _field(value, name)) for name in names]
     items = [(name, part) for name, part in found if part is not _UNSET]
 
-    def build(new: Sequence[Any]) -> Any:
-        changed = [(name, part) for (name, old), part in zip(items, new, strict=True) if part is not old]
-        target = _copied(value, names) if frozen and changed else value
-        for name, part in changed:
-            object.__setattr__(target, name, part)
+    def filled(target: Any, new: Sequence[Any]) -> Any:
+        for (name, old), part in zip(items, new, strict=True):
+            if name not in static and (part is not old or target is not value):
+                object.__setattr__(target, name, part)
         return target
 
-    return Parts("record", items, build, label=type(value).__name__, in_place=not frozen, static=static)
+    def anew(new: Sequence[Any]) -> Any:
+        return filled(_copied(value, names), new)
+
+    def build(new: Sequence[Any]) -> Any:
+        return anew(new) if frozen and not _same(items, new) else filled(value, new)
+
+    parts = Parts("record", items, build, label=type(value).__name__, in_place=not frozen, static=static)
+    return dataclasses.replace(parts, anew=anew) if splits else parts
 
 
 def _field(value: Any, name: str) -> Any:
@@ -215,6 +217,7 @@ def _copied(value: Any, names: Sequence[str]) -> Any:
         object.__getattribute__(new, "__dict__").update(copy.copy(attributes))
     for name in names:
         part = _field(value, name)
-        if part is not _UNSET and (attributes is _UNSET or name not in attributes):
+        # A default of the class is no attribute of the object.
+        if part is not _UNSET and type(getattr_static(new, name, None)) is types.MemberDescriptorType:
             object.__setattr__(new, name, part)
     return new

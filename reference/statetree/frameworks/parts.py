@@ -44,18 +44,22 @@ class Parts:
     """Label of a record."""
     in_place: bool = False
     """Whether `build` changes the object itself, so that others who hold it see the new parts."""
+    anew: Callable[[Sequence[Any]], Any] | None = None
+    """Return a new object with these parts, for one that stands at two places; None where it must stay one."""
     static: frozenset[Any] = frozenset()
     """Keys of parts that are settings of the code, and so left out."""
     fixed: frozenset[Any] = frozenset()
     """Keys of parts that must be the same already when a state is restored: the name of an algorithm."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """(number, array) → the place of that array; None, or None returned: only a number comes to its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An array node."""
 
-    dtype: str | None
-    """Name of the dtype, None if the format has none."""
+    dtype: str
+    """Name of the dtype."""
     shape: tuple[int, ...]
     """Extents."""
     read: Callable[[], Array]
@@ -66,8 +70,10 @@ class Leaf:
     """Equal for two leaves that are one array."""
     holds: bool = False
     """Whether the object holds the array in place, so that what is tied in it must be given one value."""
-    reserved: str | None = None
-    """What keeps the framework from holding an array of this dtype now, None if it can."""
+    number: type | None = None
+    """Kind of Python's numbers that may stand in place of the array, None if none may."""
+    reserved: Callable[[str], str | None] | None = None
+    """Return what to do before the framework can hold an array of a dtype, None if it can now."""
     closed: tuple[str, str] | None = None
     """(what it is that nothing can be written to, remedy), None if it can be written to."""
 
@@ -86,6 +92,8 @@ class Slot:
     """Equal for two slots that are one place; None for a place of its own."""
     template: bool = True
     """Whether `get` may be called to see what the value is made of."""
+    numbers: "Callable[[Any, Any], Leaf | None] | None" = None
+    """As of Parts, where the value is a number."""
     keyed: bool = False
     """Whether a state must have the same keys as the value that is there, also where the object judges it."""
     copied: Callable[[], Any] | None = None

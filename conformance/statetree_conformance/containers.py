@@ -1,4 +1,4 @@
-"""Containers: the names under which the suite asks for backends, and a place to work in. Source: docs/conformance.md."""
+"""Containers: the names under which the suite asks for backends, and where it works. Source: docs/conformance.md."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Faults of the file system: the module `os` with its n-th call failing, in place of the real one. Source: spec rule C-4.
+"""Faults of the file system: the module `os` with its n-th call failing. Source: spec rule C-4.
 
 It works for every backend that reaches files through `statetree.files` alone.
 """
@@ -18,7 +18,7 @@ _DIED = 9
 
 
 class FaultyOs:
-    """The module `os` with every call counted; the n-th fails, and so does nothing after it.
+    """The module `os` with every call counted; the n-th fails, and nothing after it does.
 
     Args:
         at: number of the call that fails, from 1; 0 for none.
@@ -58,11 +58,11 @@ class FaultyOs:
 @contextmanager
 def failing(faulty: FaultyOs) -> Iterator[FaultyOs]:
     """Put `faulty` in the place of `os` in `statetree.files` for a while."""
-    files.os = faulty  # type: ignore[assignment] # it stands for the module
+    files.os = faulty  # type: ignore[attr-defined,assignment] # it stands for the module
     try:
         yield faulty
     finally:
-        files.os = os
+        files.os = os  # type: ignore[attr-defined] # as it was
 
 
 def died(at: int, action: Callable[[], object]) -> bool:

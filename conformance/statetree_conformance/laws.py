@@ -1,4 +1,4 @@
-"""The laws that every container obeys, tried through the public interface. Source: spec.md; issue record docs/conformance.md.
+"""The laws that every container obeys, tried through the public interface. Source: the rules that each names.
 
 A law is a function of a bench and an input. It raises where it does not hold, and says what it expected.
 """
@@ -16,6 +16,7 @@ from statetree.inspecting import lines_of
 from statetree.limits import Limits
 from statetree.loading import lookup, map_arrays
 from statetree.manifest import decode_manifest, encode_manifest
+from statetree.registry import find_backend
 from statetree.saving import manifest_of
 from statetree_conformance.containers import Bench, files_of, manifest
 from statetree_conformance.damage import Damage, damages, flips
@@ -65,7 +66,6 @@ def a_loaded_tree_saved_again_has_the_same_manifest(bench: Bench, tree: Any) -> 
     again = bench.save(st.load(path), "again")
 
     expect(manifest(path) == manifest(again), "expected the manifest of a loaded tree to be that of the file")
-    expect(st.open(path).digest == st.digest([tree][0]) if type(tree) is not str else True, "expected one digest")
 
 
 @law("M-6", "J-1", tree=lambda reach: reach.trees(), other=lambda reach: hs.sampled_from(reach.others))
@@ -75,7 +75,11 @@ def one_tree_has_one_manifest_in_every_container(bench: Bench, tree: Any, other:
     expect(manifest(here) == manifest(there), f"expected the manifest that the tree has in {other}, got another")
 
 
-@law("C-1", "G-2", "X-1", tree=lambda reach: reach.trees(), chain=lambda reach: _chains(reach))
+def _chains(reach: Reach) -> hs.SearchStrategy[list[str]]:
+    return hs.lists(hs.sampled_from(reach.others), min_size=1, max_size=3)
+
+
+@law("C-1", "G-2", "X-1", tree=lambda reach: reach.trees(), chain=_chains)
 def any_chain_of_conversions_ends_at_the_same_tree(bench: Bench, tree: Any, chain: list[str]) -> None:
     path = first = bench.save(tree, "0")
     for number, name in enumerate((*chain, bench.container.name), 1):
@@ -83,10 +87,6 @@ def any_chain_of_conversions_ends_at_the_same_tree(bench: Bench, tree: Any, chai
 
     expect_same(tree, st.load(path))
     expect(manifest(first) == manifest(path), "expected the manifest to be carried over byte for byte")
-
-
-def _chains(reach: Reach) -> hs.SearchStrategy[list[str]]:
-    return hs.lists(hs.sampled_from(reach.others), min_size=1, max_size=3)
 
 
 @law("M-5", "N-1", "N-2", "J-1", tree=lambda reach: reach.trees())
@@ -113,7 +113,7 @@ def _lazy_arrays(tree: Any) -> list[Any]:
 @law("G-1", "C-6", "L-1", tree=lambda reach: reach.trees(), pick=lambda reach: hs.integers(0, 255))
 def how_a_tree_is_saved_does_not_change_it(bench: Bench, tree: Any, pick: int) -> None:
     compressions = (None, *_compressions(bench))
-    options = {
+    options: dict[str, Any] = {
         "compression": compressions[pick % len(compressions)],
         "algorithm": ("xxh3-128", "sha-256")[pick & 1],
         "pack": bool(pick & 2),
@@ -122,12 +122,10 @@ def how_a_tree_is_saved_does_not_change_it(bench: Bench, tree: Any, pick: int) -
     path = bench.save(tree, **options)
 
     expect_same(tree, st.load(path))
-    expect(manifest(path) == manifest_of(tree, str(options["algorithm"]), Limits()), "expected the same manifest")
+    expect(manifest(path) == manifest_of(tree, options["algorithm"], Limits()), "expected the same manifest")
 
 
 def _compressions(bench: Bench) -> list[str]:
-    from statetree.registry import find_backend
-
     backend = find_backend(bench.container.backend)
     return [name for name in backend.compressions if backend.missing_library(name) is None]
 
@@ -194,16 +192,16 @@ _INDEX = hs.integers(-6, 6) | hs.slices(6)
 _KEYS = hs.lists(_INDEX, min_size=1, max_size=3).map(tuple)
 
 
-@law("G-3", array=lambda reach: _rows(reach), key=lambda reach: _KEYS)
+def _rows(reach: Reach) -> hs.SearchStrategy[Array]:
+    return arrays(dtypes=reach.dtypes).filter(lambda array: array.ndim > 0)
+
+
+@law("G-3", array=_rows, key=lambda reach: _KEYS)
 def a_slice_read_alone_is_the_slice_of_the_whole(bench: Bench, array: Array, key: tuple[Any, ...]) -> None:
     path = bench.save({"a": array})
 
     with st.open(path) as file:
         _expect_slice(array, file["a"], key[: array.ndim])
-
-
-def _rows(reach: Reach) -> hs.SearchStrategy[Array]:
-    return arrays(dtypes=reach.dtypes).filter(lambda array: array.ndim > 0)
 
 
 def _expect_slice(array: Array, lazy: Any, key: tuple[Any, ...]) -> None:
@@ -381,4 +379,3 @@ a_store_is_a_dict_of_trees_whatever_fails = Law(
 
 LAWS: tuple[Law, ...] = tuple(value for value in globals().values() if isinstance(value, Law))
 """All laws, in the order of this page."""
-

@@ -28,7 +28,7 @@ _LIMITS = {
 }
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818 - the talk is, whoever is to blame
     """The program did what ends the talk with it."""
 
     def __init__(self, kind: str, why: str) -> None:
@@ -73,8 +73,11 @@ class Program:
                 _lower(self._process.pid, limit, value)
 
     def _streams(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        return self._process.stdin, self._process.stdout, self._process.stderr
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return process.stdin, process.stdout, process.stderr
 
     @property
     def stderr(self) -> str:

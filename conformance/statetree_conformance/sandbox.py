@@ -91,5 +91,5 @@ def _look(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _verb(was: bool, is_: bool) -> str:  # noqa: FBT001
+def _verb(was: bool, is_: bool) -> str:
     return "changed" if was and is_ else "made" if is_ else "removed"

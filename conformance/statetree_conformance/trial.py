@@ -1,8 +1,9 @@
-"""Trying a law: Hypothesis looks for an input on which it does not hold, and makes that small. Source: docs/conformance.md."""
+"""Trying a law: Hypothesis looks for an input that breaks it, and makes that small. Source: docs/conformance.md."""
 
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,8 @@ class Trial:
     """The smallest input on which the law did not hold, by the names of its parts."""
     text: str | None = None
     """The same as text, where the law says it better itself."""
+    skipped: str | None = None
+    """Why it was not tried at all."""
 
     def input(self) -> str | None:
         """Return the failing input as text."""
@@ -73,10 +76,8 @@ def as_text(value: Any) -> str:
         text = repr(value)
     except Exception as error:
         text = f"{type(value).__name__} without a text ({type(error).__name__})"
-    try:
+    with suppress(TypeError, RecursionError):
         text += f"\n  tagged: {json.dumps(tag(value), separators=(',', ':'))}"
-    except (TypeError, RecursionError):
-        pass
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -114,6 +115,9 @@ class Law:
             Exception: that of the smallest input on which the law does not hold, with the trial as `trial`.
         """
         trial = Trial()
+        if self.needs_files and not bench.container.suffix:
+            trial.skipped = "it keeps its bytes in no file"
+            return trial
         reach, using = reach or Reach(), settings(using or settings(), report_multiple_bugs=False, print_blob=False)
         try:
             if self.machine is not None:

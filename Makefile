@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # held against these versions.
 TORCH := torch==2.13.0 torchdata==0.11.0
 
-.PHONY: demo test test-long bench lint clean
+.PHONY: demo test test-long bench fidelity lint clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/numpy_digits.py
@@ -21,6 +21,10 @@ test-long: .venv/test.stamp
 
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
+
+# Writes docs/fidelity.md; takes some minutes.
+fidelity: .venv/bench.stamp
+	$(BIN)/python -m benchmarks.fidelity --write
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
@@ -38,6 +42,7 @@ $(BIN)/python:
 .venv/test.stamp: MORE = $(TORCH)
 .venv/demo.stamp: EXTRAS = demo
 .venv/bench.stamp: EXTRAS = bench
+.venv/bench.stamp: MORE = $(TORCH)
 .venv/%.stamp: pyproject.toml Makefile | $(BIN)/python
 	$(PIP) install $(MORE) --editable '.[$(EXTRAS)]'
 	@touch $@

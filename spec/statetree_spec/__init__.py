@@ -1,11 +1,12 @@
-"""The machine-readable part of the specification: JSON Schemas and registries, as data."""
+"""The machine-readable part of the specification: JSON Schemas, registries and vectors, as data."""
 
 import json
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
-__all__ = ["registry", "schema"]
+__all__ = ["registry", "schema", "vectors"]
 
 
 @cache
@@ -26,6 +27,15 @@ def registry(name: str) -> dict[str, Any]:
     'SecurityError'
     """
     return _data("registry", f"{name}.json")
+
+
+def vectors() -> Traversable:
+    """Return the folder of the vectors: in `valid` and `invalid` a record `<id>.json` of each, with its bytes beside it.
+
+    >>> sorted(part.name for part in vectors().iterdir())
+    ['invalid', 'valid']
+    """
+    return files(__name__).joinpath("vectors", "1.0")
 
 
 def _data(folder: str, file: str) -> dict[str, Any]:

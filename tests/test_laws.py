@@ -1,6 +1,6 @@
 """The laws of the suite, for every container that comes with statetree."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,7 @@ import pytest
 import statetree as st
 from statetree_backends import memory
 from statetree_conformance import strategies
-from statetree_conformance.containers import Bench
-from statetree_conformance.laws import LAWS
-from statetree_conformance.trial import Law, Reach
-
-CONTAINERS = ("memory", "hdf5", "zarr", "zarr.zip", "bson")
+from statetree_conformance.containers import OURS
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +18,9 @@ def nothing_in_memory() -> Iterator[None]:
     memory.clear()
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_a_container_obeys(tmp_path: Path, container: str, law: Law) -> None:
-    trial = law.hold(Bench(container, tmp_path), reach=Reach(others=CONTAINERS))
-
-    assert trial.skipped == ("it keeps its bytes in no file" if law.needs_files and container == "memory" else None)
+@pytest.mark.statetree(*OURS)
+def test_a_container_obeys(statetree_law: Callable[[], object]) -> None:
+    statetree_law()
 
 
 def test_everything_that_is_hard_was_drawn() -> None:

@@ -9,7 +9,10 @@ import statetree as st
 from statetree.registry import backend_names, find_backend
 from statetree.store import Backend
 
-__all__ = ["Bench", "Container", "container", "container_names"]
+__all__ = ["OURS", "Bench", "Container", "container", "container_names", "files_of", "manifest", "ours"]
+
+OURS = ("memory", "hdf5", "zarr", "zarr.zip", "bson")
+"""Containers that come with statetree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ def container_names() -> tuple[str, ...]:
     """
     usable = [find_backend(name) for name in backend_names()]
     return tuple(dict.fromkeys(name for backend in usable if not backend.missing_library() for name in _names(backend)))
+
+
+def ours() -> tuple[str, ...]:
+    """Return the names of those containers of statetree whose libraries are here."""
+    return tuple(name for name in OURS if name in container_names())
 
 
 def _names(backend: Backend) -> list[str]:

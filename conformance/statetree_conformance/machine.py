@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as hs
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 import statetree as st
 from statetree.inspecting import lines_of
@@ -24,8 +23,6 @@ from statetree_conformance.trial import Reach, Trial, as_text
 
 __all__ = ["store_machine"]
 
-STEPS = 12
-"""Steps of one run."""
 _NAMES = hs.sampled_from(["one", "two"])
 _AT = hs.integers(1, 40)
 _FAULTS: dict[str, Callable[[], BaseException]] = {
@@ -37,8 +34,8 @@ _FAULTS: dict[str, Callable[[], BaseException]] = {
 _NOTHING = object()
 
 
-def store_machine(bench: Bench, reach: Reach, trial: Trial, using: settings) -> None:
-    """Try the law on a bench."""
+def store_machine(bench: Bench, reach: Reach, trial: Trial, run: Callable[[Any], None]) -> None:
+    """Make the machine for a bench and have it run."""
     small = reach.trees(max_nodes=min(8, reach.max_nodes))
 
     class Machine(_Machine):
@@ -110,7 +107,7 @@ def store_machine(bench: Bench, reach: Reach, trial: Trial, using: settings) -> 
                 self.expect_same(tree, read)
 
     Machine.bench, Machine.trial = bench, trial
-    run_state_machine_as_test(Machine, settings=settings(using, stateful_step_count=STEPS))
+    run(Machine)
 
 
 class _Machine(RuleBasedStateMachine):

@@ -51,7 +51,15 @@ class Sandbox:
             mode = part.lstat().st_mode
             if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
                 part.chmod(stat.S_IMODE(mode) & ~0o222)
-        self._before |= _look(path, self.root)
+        name = str(path.relative_to(self.root))
+        elsewhere = {part: seen for part, seen in self._before.items() if part != name and not _is_below(part, name)}
+        self._before = elsewhere | _look(path, self.root)
+
+    def clear(self) -> None:
+        """Remove the copies of vectors."""
+        for part in self.vectors.iterdir():
+            _remove(part)
+        self._before = self._seen()
 
     def trespasses(self) -> list[str]:
         """Return what was made, changed or removed outside of `saves` since the last time that somebody asked."""
@@ -68,10 +76,21 @@ class Sandbox:
 
     def close(self) -> None:
         """Remove all of it."""
-        for part in _below(self.root):
-            if part.is_dir() and not part.is_symlink():
-                part.chmod(0o700)
-        shutil.rmtree(self.root, ignore_errors=True)
+        _remove(self.root)
+
+
+def _is_below(name: str, folder: str) -> bool:
+    return name.startswith(folder + os.sep)
+
+
+def _remove(path: Path) -> None:
+    for part in _below(path):
+        if part.is_dir() and not part.is_symlink():
+            part.chmod(0o700)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
 
 
 def _below(path: Path) -> Iterator[Path]:

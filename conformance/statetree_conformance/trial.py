@@ -7,16 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as hs
+from hypothesis.stateful import run_state_machine_as_test
 
 from statetree_conformance.strategies import DTYPES, KEY_KINDS, trees
 from statetree_conformance.tagged import tag
 
-__all__ = ["Law", "Reach", "Trial", "as_text", "law", "quick"]
+__all__ = ["Given", "Law", "Reach", "Stalled", "Trial", "as_text", "law", "quick"]
+
+Given = hs.SearchStrategy[Any]
 
 _SHOWN = 20_000
 """Most characters of an input in a report."""
+_STEPS = 12
+"""Steps of one run of a state machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,10 @@ class Reach:
         """
         limits = {"max_nodes": self.max_nodes, "max_depth": self.max_depth - inside}
         return trees(**{"dtypes": self.dtypes, "key_kinds": self.key_kinds, **limits, **more})
+
+
+class Stalled(BaseException):
+    """What is tried breaks so often or so slowly that Hypothesis must not look for a smaller input."""
 
 
 @dataclass(slots=True)
@@ -93,8 +103,8 @@ class Law:
     """Called with a bench and one input; raises where the law does not hold."""
     inputs: Mapping[str, Callable[[Reach], hs.SearchStrategy[Any]]] = field(default_factory=dict)
     """Parts of an input and what draws them."""
-    machine: Callable[[Any, Reach, Trial, settings], None] | None = None
-    """Tries it in another way than with inputs."""
+    machine: Callable[[Any, Reach, Trial, Callable[[Any], None]], None] | None = None
+    """Makes a state machine and has it run, where a law is tried in many steps and not with one input."""
     needs_files: bool = False
     """Whether it changes the bytes of files, so that a container without any cannot be held against it."""
 
@@ -103,13 +113,16 @@ class Law:
         """The law as words."""
         return self.name.replace("_", " ")
 
-    def hold(self, bench: Any, *, reach: Reach | None = None, using: settings | None = None) -> Trial:
+    def hold(
+        self, bench: Any, *, reach: Reach | None = None, using: settings | None = None, seed: int | None = None
+    ) -> Trial:
         """Try the law on a bench and return how that went.
 
         Args:
             bench: where trees are saved and loaded.
             reach: how far inputs reach.
             using: settings of Hypothesis; those of its current profile by default.
+            seed: what is drawn follows from it, if given.
 
         Raises:
             Exception: that of the smallest input on which the law does not hold, with the trial as `trial`.
@@ -118,18 +131,24 @@ class Law:
         if self.needs_files and not bench.container.suffix:
             trial.skipped = "it keeps its bytes in no file"
             return trial
-        reach, using = reach or Reach(), settings(using or settings(), report_multiple_bugs=False, print_blob=False)
+        reach, using = reach or Reach(), using or settings()
+        using = settings(using, report_multiple_bugs=False, print_blob=False, stateful_step_count=_STEPS)
+        seeded: Callable[[Any], Any] = (lambda test: test) if seed is None else hypothesis.seed(seed)
         try:
             if self.machine is not None:
-                self.machine(bench, reach, trial, using)
+                self.machine(bench, reach, trial, lambda made: _run_machine(seeded(made), using))
             else:
-                self._draw(bench, reach, trial, using)
-        except Exception as error:
+                seeded(using(self._test(bench, reach, trial)))()
+        except Stalled as stalled:
+            error = AssertionError(str(stalled))
             error.trial = trial  # type: ignore[attr-defined] # for those who report it
+            raise error from None
+        except Exception as error:
+            error.trial = trial  # type: ignore[attr-defined]
             raise
         return trial
 
-    def _draw(self, bench: Any, reach: Reach, trial: Trial, using: settings) -> None:
+    def _test(self, bench: Any, reach: Reach, trial: Trial) -> Callable[[], None]:
         def held(**drawn: Any) -> None:
             trial.examples += 1
             try:
@@ -140,7 +159,11 @@ class Law:
 
         # Hypothesis derives what it draws from this name if nothing is to be left to chance.
         held.__name__ = held.__qualname__ = f"{self.name}__{re.sub('[^a-z0-9]', '_', bench.container.name)}"
-        using(given(**{name: draw(reach) for name, draw in self.inputs.items()})(held))()
+        return given(**{name: draw(reach) for name, draw in self.inputs.items()})(held)
+
+
+def _run_machine(made: Any, using: settings) -> None:
+    run_state_machine_as_test(made, settings=using)
 
 
 def law(

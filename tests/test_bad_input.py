@@ -22,6 +22,7 @@ import pytest
 import statetree
 from bson_by_hand import INFO, MAGIC, bson_file, header, signed
 from statetree import Limits, Record, StateTreeError, Symbol
+from statetree.encode import _Encoder
 from statetree.registry import find_backend
 from statetree.store import WriteOptions
 
@@ -294,6 +295,27 @@ def test_a_tree_of_2_to_26_nodes_by_shared_lists_is_refused_quickly(tmp_path: Pa
 
     assert str(caught.value).startswith("expected at most 10000000 nodes, got more (at /#0")
     assert str(caught.value).endswith("): save large data as arrays, or raise limits=Limits(nodes=…)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_that_changes_while_it_is_saved_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = {"a": {"step": 1}, "b": 2}
+    encode_items = _Encoder.items
+
+    def items(self: _Encoder, value: Any, *rest: Any) -> Any:
+        if value is tree["a"]:
+            tree["later"] = 3
+        return encode_items(self, value, *rest)
+
+    monkeypatch.setattr(_Encoder, "items", items)
+    with pytest.raises(statetree.WriteError) as refused:
+        statetree.save(tmp_path / "t.h5", tree)
+
+    assert refused.value.code == "WRITE_CHANGED"
+    assert str(refused.value) == (
+        "expected a tree that rests while it is saved, got dictionary changed size during iteration (at the root): "
+        "save a snapshot"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """The `zarr.json` texts: what is written and what is accepted. Source: spec section 7.4."""
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -161,14 +162,19 @@ def strict_json(data: bytes, place: str) -> Any:
     def constant(name: str) -> NoReturn:
         fail("JSON_NONFINITE", "a JSON value", name, place=place, remedy=_FOREIGN)
 
+    def real(text: str) -> float:
+        if math.isinf(value := float(text)):
+            found = shown(text, 40)
+            fail("JSON_NUMBER_RANGE", "a number within binary64", found, place=place, remedy=_FOREIGN)
+        return value
+
     def integer(digits: str) -> float:
-        if len(digits) > 20:
-            fail("JSON_NUMBER_RANGE", "an integer of 64 bits", f"{len(digits)} digits", place=place, remedy=_FOREIGN)
-        return -0.0 if digits == "-0" else int(digits)
+        value = real(digits)
+        return value if value == 0 and digits[0] == "-" else int(digits)
 
     try:
         text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=integer)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_float=real, parse_int=integer)
     except UnicodeDecodeError:
         fail("JSON_ENCODING", "UTF-8", "other bytes", place=place, remedy=_DAMAGED)
     except json.JSONDecodeError as error:

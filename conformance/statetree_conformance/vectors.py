@@ -1,4 +1,4 @@
-"""The vectors of the specification: their records, and their bytes at a place. Source: spec/conformance.md section 2."""
+"""The vectors of the specification: their records and their bytes. Source: spec/conformance.md section 2."""
 
 import json
 import os
@@ -69,7 +69,8 @@ def vectors(kind: str | None = None) -> tuple[Vector, ...]:
 
 
 def _vector(kind: str, record: dict[str, Any]) -> Vector:
-    return Vector(kind, **{name: tuple(part) if name in ("rows", "rules") else part for name, part in record.items()})
+    members: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in record.items()}
+    return Vector(kind, **members)
 
 
 def materialise(vector: Vector, folder: Path) -> Path:

@@ -30,7 +30,7 @@ def registry(name: str) -> dict[str, Any]:
 
 
 def vectors() -> Traversable:
-    """Return the folder of the vectors: in `valid` and `invalid` a record `<id>.json` of each, with its bytes beside it.
+    """Return the folder of the vectors: `valid` and `invalid`, each with records `<id>.json` and files beside them.
 
     >>> sorted(part.name for part in vectors().iterdir())
     ['invalid', 'valid']

@@ -1,7 +1,7 @@
 """BSON files by hand, document by document. Source: spec section 7.5 and bsonspec.org, version 1.1."""
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from statetree_conformance.making.header import Edit, header_block
 from statetree_conformance.making.texts import Document

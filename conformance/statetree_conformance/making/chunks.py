@@ -1,4 +1,4 @@
-"""Datasets of HDF5 that are not in one piece: in chunks, compact, filtered. Source: spec section 7.3, [H-5] and [H-7]."""
+"""Datasets of HDF5 that are not in one piece: in chunks, compact, filtered. Source: spec section 7.3, [H-5], [H-7]."""
 
 import math
 from collections.abc import Sequence

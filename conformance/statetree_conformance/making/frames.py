@@ -1,4 +1,4 @@
-"""Compressed frames by hand, so that their bytes are the same wherever they are made. Source: RFC 1950 to 1952, 8878."""
+"""Compressed frames by hand, so that their bytes are the same everywhere. Source: RFC 1950 to 1952, 8878."""
 
 import struct
 import zlib

@@ -13,12 +13,12 @@ from statetree_conformance.making.texts import Document
 from statetree_conformance.making.values import Array
 from statetree_spec import registry
 
-__all__ = ["HEADER_AT", "Make", "Row", "contiguous", "data_at", "datatype", "fixed_text", "hdf5_file"]
+__all__ = ["HEADER_AT", "Make", "Row", "contiguous", "data_at", "datatype", "fixed_text", "hdf5_file", "plain_file"]
 
 HEADER_AT, HEADER_SIZE = 4096, 4096
 Row = tuple[int, int]
 Make = Callable[[Any, bytes, Array], int | None]
-"""Makes the dataset of an array in a group under a name, and returns the file offset of its data if that is one piece."""
+"""Makes the dataset of an array in a group under a name; returns the file offset of its data if that is one piece."""
 CARRIERS: dict[str, str | None] = {row["name"]: row["carrier"] for row in registry("dtypes")["dtypes"]}
 PLAIN = {
     **{f"int{bits}": f"STD_I{bits}LE" for bits in (8, 16, 32, 64)},
@@ -135,6 +135,15 @@ def _closed(file: Any) -> bytes:
     image = bytes(file.get_file_image())
     file.close()
     return image
+
+
+def plain_file(fill: Callable[[Any], None]) -> bytes:
+    """Return an HDF5 file with whatever `fill` puts into it."""
+    from h5py import h5f
+
+    file = h5f.create(b"plain", h5f.ACC_TRUNC, _untimed("FILE_CREATE"), _access(64, 1, ("EARLIEST", "V18")))
+    fill(file)
+    return _closed(file)
 
 
 def _begun(bounds: tuple[str, str], at: int) -> bytes:

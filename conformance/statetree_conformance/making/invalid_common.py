@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from statetree_conformance.making.base import BASE, CONTAINERS, SOUND, A
 from statetree_conformance.making.bson import bson_file
-from statetree_conformance.making.header import AT, put
 from statetree_conformance.making.hdf5 import hdf5_file
+from statetree_conformance.making.header import AT, put
 from statetree_conformance.making.record import Content, Made, invalid
 from statetree_conformance.making.texts import INFO, Document, canonical, digest, document
 from statetree_conformance.making.values import Array
@@ -38,8 +38,15 @@ def _elements() -> Iterator[Made]:
     ):
         doc = document([Array(dtype, (2,), bits)])
         yield from everywhere(name, doc, "an element with bits that mean nothing", codes, rows=rows, rules="E-3")
-    for dtype, bits in {"int2": 0xFF, "uint2": 4, "uint4": 16, "float6_e2m3fn": 64, "float6_e3m2fn": 64, "float4_e2m1fn": 16}.items():
-        doc = document([Array(dtype, (1,), bytes([bits]))])
+    for dtype, byte in {
+        "int2": 0xFF,
+        "uint2": 4,
+        "uint4": 16,
+        "float6_e2m3fn": 64,
+        "float6_e3m2fn": 64,
+        "float4_e2m1fn": 16,
+    }.items():
+        doc = document([Array(dtype, (1,), bytes([byte]))])
         name, fault = f"{dtype.replace('_', '-')}-bits", "an element with bits that mean nothing"
         yield invalid(name, "zarr", folder(doc), fault, "SUBBYTE_RANGE", rows="A08", rules="E-3")
     doc = document([Array("bool", (1,), b"\xff")])
@@ -118,7 +125,9 @@ def _digests() -> Iterator[Made]:
     for part, code in (("manifest", "MANIFEST_DIGEST"), ("info", "INFO_DIGEST")):
         for container in CONTAINERS:
             fault, rules = f"another digest of the {part} is recorded", "G-5 R-1"
-            yield invalid(f"{part}-digest", container, _recorded(container, part), fault, code, rows="M36 I01", rules=rules)
+            yield invalid(
+                f"{part}-digest", container, _recorded(container, part), fault, code, rows="M36 I01", rules=rules
+            )
     for name, data, code, rows in (
         ("manifest", BASE.text[-20:], "MANIFEST_DIGEST", "I01 H28"),
         ("info", BASE.info[-20:], "INFO_DIGEST", "I01"),
@@ -126,9 +135,13 @@ def _digests() -> Iterator[Made]:
     ):
         for container in CONTAINERS:
             fault = f"one bit of the {name} is another"
-            yield invalid(f"flipped-{name}", container, _flipped(container, data), fault, code, rows=rows, rules="G-3 G-5")
+            yield invalid(
+                f"flipped-{name}", container, _flipped(container, data), fault, code, rows=rows, rules="G-3 G-5"
+            )
     swapped = BASE.but(arrays=(Array("float32", (2,), BASE.arrays[0].raw[::-1]), BASE.arrays[1]))
-    yield from everywhere("swapped-bytes", swapped, "an array whose bytes are in another order", "DIGEST", rows="A17", rules="E-2 G-3")
+    yield from everywhere(
+        "swapped-bytes", swapped, "an array whose bytes are in another order", "DIGEST", rows="A17", rules="E-2 G-3"
+    )
 
 
 def _blocks() -> Iterator[Made]:
@@ -138,7 +151,9 @@ def _blocks() -> Iterator[Made]:
         "hdf5": hdf5_file(BASE, blocks=lambda _: more),
         "bson": bson_file(BASE, blocks=lambda _: more),
     }
-    about = json_text({**_blocks_json(), "shape": [16], "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [16]}}})
+    about = json_text(
+        {**_blocks_json(), "shape": [16], "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [16]}}}
+    )
     files = but(folder(BASE), {"blocks/zarr.json": about, "blocks/c/0": more})
     contents |= {"zarr": files, "zarr.zip": zip_file(entries(files))}
     for container, content in contents.items():
@@ -159,12 +174,32 @@ def _info() -> Iterator[Made]:
         ("no-time", "an info text without `time`", f"{{{user},{writer}}}", "INFO_FORM"),
         ("no-user", "an info text without `user`", f"{{{time},{writer}}}", "INFO_FORM"),
         ("more", "an info text with another member", f'{{"host":"x",{time},{user},{writer}}}', "INFO_FORM"),
-        ("time-zone", "a time that is not in UTC", f'{{"time":"2026-01-02T03:04:05+01:00",{user},{writer}}}', "INFO_FORM"),
-        ("time-line-feed", "a line feed behind the time", f'{{"time":"2026-01-02T03:04:05Z\\n",{user},{writer}}}', "INFO_FORM"),
+        (
+            "time-zone",
+            "a time that is not in UTC",
+            f'{{"time":"2026-01-02T03:04:05+01:00",{user},{writer}}}',
+            "INFO_FORM",
+        ),
+        (
+            "time-line-feed",
+            "a line feed behind the time",
+            f'{{"time":"2026-01-02T03:04:05Z\\n",{user},{writer}}}',
+            "INFO_FORM",
+        ),
         ("writer", "a writer that is no text", f'{{{time},{user},"writer":1}}', "INFO_FORM"),
         ("user-list", "a `user` that is a list", f'{{{time},"user":{{"list":[]}},{writer}}}', "INFO_FORM"),
-        ("user-array", "a `user` with an array", f'{{{time},"user":{{"dict":["a",{{"array":0}}]}},{writer}}}', "ARRAY_INDEX"),
-        ("user-node", "a `user` with a node of no kind", f'{{{time},"user":{{"dict":["a",{{"set":[]}}]}},{writer}}}', "NODE_KIND"),
+        (
+            "user-array",
+            "a `user` with an array",
+            f'{{{time},"user":{{"dict":["a",{{"array":0}}]}},{writer}}}',
+            "ARRAY_INDEX",
+        ),
+        (
+            "user-node",
+            "a `user` with a node of no kind",
+            f'{{{time},"user":{{"dict":["a",{{"set":[]}}]}},{writer}}}',
+            "NODE_KIND",
+        ),
         ("space", "an info text with a space", f"{{{time}, {user},{writer}}}", "NOT_CANONICAL"),
         ("nan", "an info text with `NaN`", f'{{{time},"user":{{"dict":["a",NaN]}},{writer}}}', "JSON_NONFINITE"),
         ("empty", "an info text of no bytes", "", "JSON_SYNTAX ARRAY_MISSING_CHUNK"),

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from statetree_conformance.making.base import BASE, B, floats, integers
-from statetree_conformance.making.header import AT, put
 from statetree_conformance.making.hdf5 import (
     HEADER_AT,
     Make,
@@ -19,6 +18,7 @@ from statetree_conformance.making.hdf5 import (
     plist,
     space,
 )
+from statetree_conformance.making.header import AT, put
 from statetree_conformance.making.lookup3 import lookup3
 from statetree_conformance.making.record import Made, invalid
 from statetree_conformance.making.texts import document
@@ -46,7 +46,9 @@ def _file(name: str, content: bytes, fault: str, codes: str, rows: str = "", rul
     return invalid(name, "hdf5", content, fault, codes, rows=rows, rules=rules, **other)
 
 
-def _unseen(name: str, content: bytes, fault: str, codes: str, rows: str = "", rules: str = "H-10", **other: Any) -> Made:
+def _unseen(
+    name: str, content: bytes, fault: str, codes: str, rows: str = "", rules: str = "H-10", **other: Any
+) -> Made:
     """Return a vector of which a reader sees nothing, since it goes by the index."""
     return invalid(name, "hdf5", content, fault, "accept", codes, rows=rows, rules=rules, **{"doc": BASE, **other})
 
@@ -75,7 +77,9 @@ def _frames() -> Iterator[Made]:
     newer = hdf5_file(BASE, bounds=NEW)
     yield _file("trailing-superblock-3", newer + b"\0", "a byte behind the end of a newer file", "POLYGLOT", "H24")
     for name, size in {"1": len(SOUND) - 1, "100": len(SOUND) - 100, "half": len(SOUND) // 2}.items():
-        yield _file(f"truncated-{name}", SOUND[:size], f"only {size} bytes of {len(SOUND)}", "CONTAINER_TRUNCATED", "H26")
+        yield _file(
+            f"truncated-{name}", SOUND[:size], f"only {size} bytes of {len(SOUND)}", "CONTAINER_TRUNCATED", "H26"
+        )
     far = changed(SOUND, (40, struct.pack("<Q", len(SOUND) + 8)))
     yield _file("end-behind", far, "a superblock that says that the file is longer", "CONTAINER_TRUNCATED", "H27")
     near = changed(SOUND, (40, struct.pack("<Q", len(SOUND) - 8)))
@@ -84,7 +88,9 @@ def _frames() -> Iterator[Made]:
     yield _file("offsets-of-4", changed(SOUND, (13, b"\4")), "offsets of 4 bytes", "POLYGLOT")
     flagged = changed(newer, (11, b"\5"))
     locked = changed(flagged, (44, struct.pack("<I", lookup3(flagged[:44]))))
-    yield _file("being-written", locked, "a mark that a program has it open for writing", "CONTAINER_LOCKED", "H31", "H-1 H-7")
+    yield _file(
+        "being-written", locked, "a mark that a program has it open for writing", "CONTAINER_LOCKED", "H31", "H-1 H-7"
+    )
 
 
 def _header_blocks() -> Iterator[Made]:
@@ -99,7 +105,9 @@ def _header_blocks() -> Iterator[Made]:
     yield block("rows", "another number of rows than of arrays", "HEADER_FORM", 64, b"\3", rules="C-5 H-4")
     yield block("algorithm-padding", "a letter behind the padding of the algorithm", "DIGEST_ALGORITHM", 39, b"x")
     counted = hdf5_file(BASE, edit=put(56, struct.pack("<QQ", 3, 3)))
-    yield _file("header-arrays", counted, "another number of arrays than the manifest's", "BACKEND_MISMATCH", rules="C-5 R-1")
+    yield _file(
+        "header-arrays", counted, "another number of arrays than the manifest's", "BACKEND_MISMATCH", rules="C-5 R-1"
+    )
     yield block("index-digest", "another digest of the index", "DIGEST", AT["index"] + 16, bytes(16), "I01", "C-5 R-1")
     yield _unseen(
         "header-blocks-digest",
@@ -108,34 +116,111 @@ def _header_blocks() -> Iterator[Made]:
         "DIGEST BLOCK_DIGEST",
         rules="G-3 C-5 H-10",
     )
-    yield block("manifest-size", "a manifest of 2^62 bytes", "LIMIT_MANIFEST", AT["manifest"] + 8, struct.pack("<Q", 1 << 62), "R02", "L-2 C-5")
-    yield block("info-size", "an info text of 2^62 bytes", "LIMIT_MANIFEST", AT["info"] + 8, struct.pack("<Q", 1 << 62), "R02", "L-2 C-5")
-    yield block("manifest-small", "a manifest of 100 bytes, which has more", "H5_MANIFEST_FORM MANIFEST_DIGEST", AT["manifest"] + 8, struct.pack("<Q", 100), rules="H-7")
+    yield block(
+        "manifest-size",
+        "a manifest of 2^62 bytes",
+        "LIMIT_MANIFEST",
+        AT["manifest"] + 8,
+        struct.pack("<Q", 1 << 62),
+        "R02",
+        "L-2 C-5",
+    )
+    yield block(
+        "info-size",
+        "an info text of 2^62 bytes",
+        "LIMIT_MANIFEST",
+        AT["info"] + 8,
+        struct.pack("<Q", 1 << 62),
+        "R02",
+        "L-2 C-5",
+    )
+    yield block(
+        "manifest-small",
+        "a manifest of 100 bytes, which has more",
+        "H5_MANIFEST_FORM MANIFEST_DIGEST",
+        AT["manifest"] + 8,
+        struct.pack("<Q", 100),
+        rules="H-7",
+    )
     later = hdf5_file(BASE, edit=put(16, b"\2\0"))
     rest = bytes(512 - 20)
     other = changed(later, (HEADER_AT + 20, rest)) + b"x"
-    yield _file("major-2-other-form", other, "a later major version, whose header block is another and which is longer", "VERSION_MAJOR", "V03", "R-1 M-2")
+    yield _file(
+        "major-2-other-form",
+        other,
+        "a later major version, whose header block is another and which is longer",
+        "VERSION_MAJOR",
+        "V03",
+        "R-1 M-2",
+    )
     more = changed(SOUND, (HEADER_AT + 4095, b"\1"))
-    yield _unseen("header-behind", more, "a byte of the header that is not zero behind the header block", "HEADER_FORM", rules="H-3 H-10")
+    yield _unseen(
+        "header-behind",
+        more,
+        "a byte of the header that is not zero behind the header block",
+        "HEADER_FORM",
+        rules="H-3 H-10",
+    )
     for size in (511, 16):
-        yield _file(f"moved-header-{size}", hdf5_file(BASE, moved=size), f"a header of {size} bytes", "H5_MANIFEST_FORM NOT_STATETREE", rules="H-7")
-    yield _file("moved-header-5000", hdf5_file(BASE, moved=5000), "a header of 5,000 bytes", "H5_MANIFEST_FORM NOT_STATETREE", rules="H-7")
+        yield _file(
+            f"moved-header-{size}",
+            hdf5_file(BASE, moved=size),
+            f"a header of {size} bytes",
+            "H5_MANIFEST_FORM NOT_STATETREE",
+            rules="H-7",
+        )
+    yield _file(
+        "moved-header-5000",
+        hdf5_file(BASE, moved=5000),
+        "a header of 5,000 bytes",
+        "H5_MANIFEST_FORM NOT_STATETREE",
+        rules="H-7",
+    )
 
 
 def _offsets() -> Iterator[Made]:
     for part in ("manifest", "info", "index"):
         stale = hdf5_file(BASE, edit=put(AT[part], struct.pack("<Q", 1 << 62)))
-        yield _unseen(f"{part}-moved", stale, f"an offset of the {part} behind the end", "BACKEND_MISMATCH", "H25b", "H-6 H-10")
+        yield _unseen(
+            f"{part}-moved", stale, f"an offset of the {part} behind the end", "BACKEND_MISMATCH", "H25b", "H-6 H-10"
+        )
     near = hdf5_file(BASE, edit=put(AT["manifest"], struct.pack("<Q", HEADER_AT)))
-    yield _unseen("manifest-elsewhere", near, "an offset at which other bytes lie", "BACKEND_MISMATCH", "H25b", "H-6 H-10")
+    yield _unseen(
+        "manifest-elsewhere", near, "an offset at which other bytes lie", "BACKEND_MISMATCH", "H25b", "H-6 H-10"
+    )
     wide = hdf5_file(BASE, edit=put(AT["manifest"], struct.pack("<Q", (1 << 64) - 8)))
-    yield _unseen("manifest-overflow", wide, "an offset whose sum with the size is beyond 64 bits", "BACKEND_MISMATCH", rules="C-5 H-10")
+    yield _unseen(
+        "manifest-overflow",
+        wide,
+        "an offset whose sum with the size is beyond 64 bits",
+        "BACKEND_MISMATCH",
+        rules="C-5 H-10",
+    )
     swapped = hdf5_file(TWINS, rows=lambda rows: rows[::-1])
-    yield _unseen("index-swapped", swapped, "an index that names the place of one array for the other", "BACKEND_MISMATCH", "H25b", "H-6 H-10", doc=TWINS)
+    yield _unseen(
+        "index-swapped",
+        swapped,
+        "an index that names the place of one array for the other",
+        "BACKEND_MISMATCH",
+        "H25b",
+        "H-6 H-10",
+        doc=TWINS,
+    )
     for name, row in {"outside": (1 << 63, 8), "overflow": ((1 << 64) - 4, 8), "header": (HEADER_AT, 8)}.items():
         stale = hdf5_file(BASE, rows=lambda rows, row=row: [row, rows[1]])  # type: ignore[misc]
-        yield _unseen(f"index-{name}", stale, "a place of an array where its data does not begin", "BACKEND_MISMATCH", "H25b", "H-4 H-6 H-10")
-    for name, index in {"short": lambda data: data[:-16], "long": lambda data: data + bytes(16), "odd": lambda data: data + b"\0"}.items():
+        yield _unseen(
+            f"index-{name}",
+            stale,
+            "a place of an array where its data does not begin",
+            "BACKEND_MISMATCH",
+            "H25b",
+            "H-4 H-6 H-10",
+        )
+    for name, index in {
+        "short": lambda data: data[:-16],
+        "long": lambda data: data + bytes(16),
+        "odd": lambda data: data + b"\0",
+    }.items():
         content = hdf5_file(BASE, index=index)
         yield _file(f"index-{name}", content, "an index of another size", "ARRAY_MISSING", rules="H-4")
 
@@ -197,7 +282,13 @@ def _texts() -> Iterator[Made]:
         content = hdf5_file(BASE, texts={"manifest": make}, moved=512)
         yield _file(f"manifest-{name}", content, fault, codes, "H29", "H-7 H-2")
     stretched = hdf5_file(BASE, texts={"manifest": _with_nul})
-    yield _unseen("manifest-nul-behind", stretched, "a zero byte behind the manifest, which the header block does not count", "H5_MANIFEST_FORM", "H29")
+    yield _unseen(
+        "manifest-nul-behind",
+        stretched,
+        "a zero byte behind the manifest, which the header block does not count",
+        "H5_MANIFEST_FORM",
+        "H29",
+    )
     for part in ("info", "index", "blocks"):
         gone = hdf5_file(BASE, texts={part: _nothing}, moved=512)
         fault = f"no dataset /{part}"
@@ -222,9 +313,18 @@ def _flips() -> Iterator[Made]:
     for name, mark in {"tree": b"TREE", "table": b"SNOD", "heap": b"HEAP"}.items():
         at = SOUND.rindex(mark)
         flipped = changed(SOUND, (at, b"X"))
-        yield _unseen(f"flipped-{name}", flipped, f"one byte of {mark.decode()} of a group is another", "CONTAINER_TRUNCATED ARRAY_MISSING", "H28", "H-7 H-10")
+        yield _unseen(
+            f"flipped-{name}",
+            flipped,
+            f"one byte of {mark.decode()} of a group is another",
+            "CONTAINER_TRUNCATED ARRAY_MISSING",
+            "H28",
+            "H-7 H-10",
+        )
     at = data_at(BASE, 0, SOUND)
-    yield _file("zeroed-array", changed(SOUND, (at, bytes(8))), "an array whose bytes are zero", "DIGEST", "I01", "G-3 H-6")
+    yield _file(
+        "zeroed-array", changed(SOUND, (at, bytes(8))), "an array whose bytes are zero", "DIGEST", "I01", "G-3 H-6"
+    )
 
 
 PICKLE = b"cposix\nsystem\n(S'true'\ntR."
@@ -278,19 +378,53 @@ def _type(file: Any) -> None:
 
 def _extras() -> Iterator[Made]:
     for name, make, fault, codes, rows in (
-        ("dataset", _dataset_in(b"/", b"state"), "another dataset in the root, with a pickle in it", "CONTAINER_EXTRA", "H30 P05"),
+        (
+            "dataset",
+            _dataset_in(b"/", b"state"),
+            "another dataset in the root, with a pickle in it",
+            "CONTAINER_EXTRA",
+            "H30 P05",
+        ),
         ("group", _group_in(b"/"), "another group in the root", "CONTAINER_EXTRA", "H30"),
         ("group-of-arrays", _group_in(b"/arrays"), "a group below /arrays", "CONTAINER_EXTRA ARRAY_STRAY", "H30"),
         ("attribute", _attribute_of(b"/"), "an attribute of the root", "CONTAINER_EXTRA", "H30"),
         ("attribute-of-array", _attribute_of(b"/arrays/0-a"), "an attribute of an array", "CONTAINER_EXTRA", "H30"),
-        ("attribute-of-manifest", _attribute_of(b"/manifest"), "an attribute of the manifest", "CONTAINER_EXTRA", "H30"),
+        (
+            "attribute-of-manifest",
+            _attribute_of(b"/manifest"),
+            "an attribute of the manifest",
+            "CONTAINER_EXTRA",
+            "H30",
+        ),
         ("pickle-attribute", _opaque, "an opaque attribute with a pickle in it", "CONTAINER_EXTRA", "H30 P05"),
         ("type", _type, "a committed datatype", "CONTAINER_EXTRA H5_DTYPE", "H30 H12"),
-        ("stray", _dataset_in(b"/arrays", b"2-c"), "a dataset below /arrays that is in no table, with a pickle in it", "ARRAY_STRAY", "A15 P05"),
+        (
+            "stray",
+            _dataset_in(b"/arrays", b"2-c"),
+            "a dataset below /arrays that is in no table, with a pickle in it",
+            "ARRAY_STRAY",
+            "A15 P05",
+        ),
         ("cycle", _cycle, "a group that leads back to the root", "H5_CYCLE H5_HARDLINK", "H10"),
     ):
         yield _unseen(f"extra-{name}", hdf5_file(BASE, more=make), fault, codes, rows, "H-10 R-3")
     missing = hdf5_file(HOLLOW, make={0: _nothing})
-    yield _unseen("empty-missing", missing, "no dataset of an array without elements", "ARRAY_MISSING", "A15", "H-6 H-10", doc=HOLLOW)
+    yield _unseen(
+        "empty-missing",
+        missing,
+        "no dataset of an array without elements",
+        "ARRAY_MISSING",
+        "A15",
+        "H-6 H-10",
+        doc=HOLLOW,
+    )
     other = hdf5_file(HOLLOW, make={0: lambda g, n, a: contiguous(g, n, Array("int16", (2, 0), b""))})
-    yield _unseen("empty-other", other, "another shape of an array without elements", "BACKEND_MISMATCH", "A14", "H-6 H-10", doc=HOLLOW)
+    yield _unseen(
+        "empty-other",
+        other,
+        "another shape of an array without elements",
+        "BACKEND_MISMATCH",
+        "A14",
+        "H-6 H-10",
+        doc=HOLLOW,
+    )

@@ -44,7 +44,9 @@ def in_chunks(name: str, make: Make, fault: str, codes: str, rows: str = "", rul
     return invalid(name, "hdf5", content, fault, codes, rows=rows, rules=rules)
 
 
-def behind(name: str, make: Make, fault: str, codes: str, rows: str = "", rules: str = "H-10 R-3", **other: Any) -> Made:
+def behind(
+    name: str, make: Make, fault: str, codes: str, rows: str = "", rules: str = "H-10 R-3", **other: Any
+) -> Made:
     """Return the vector of a file whose index still has the bytes of the array `a`, which a reader believes."""
 
     def kept(group: Any, name: bytes, array: Array) -> int:
@@ -100,7 +102,9 @@ def _user_defined(file: bytes) -> bytes:
 
 def _links() -> Iterator[Made]:
     rules = "H-7 S-2"
-    yield by_name("external-link", _external, "an external link in place of an array", "H5_LINK", "H01", rules, tracked=True)
+    yield by_name(
+        "external-link", _external, "an external link in place of an array", "H5_LINK", "H01", rules, tracked=True
+    )
     yield by_name("soft-link", _soft(b"/arrays/1-b"), "a soft link in place of an array", "H5_LINK", "H02", rules)
     yield by_name("soft-link-dangling", _soft(b"/nothing"), "a soft link that leads nowhere", "H5_LINK", "H03", rules)
     content = hdf5_file(BASE, moved=512, more=_linked_group)
@@ -156,9 +160,25 @@ def _unstored(group: Any, name: bytes, array: Array) -> None:
 def _storage() -> Iterator[Made]:
     rules = "H-7 S-2"
     yield by_name("external-storage", _elsewhere, "data in another file", "H5_EXTERNAL_DATA", "H06", rules)
-    yield by_name("virtual", _virtual(b"."), "a virtual dataset of this file", "H5_EXTERNAL_DATA", "H07", rules, bounds=NEW)
-    yield by_name("virtual-elsewhere", _virtual(b"secret.h5"), "a virtual dataset of a file that is not there", "H5_EXTERNAL_DATA", "H08", rules, bounds=NEW)
-    yield behind("external-storage-behind", _elsewhere, "data in another file, while the index has the bytes", "H5_EXTERNAL_DATA", "H06")
+    yield by_name(
+        "virtual", _virtual(b"."), "a virtual dataset of this file", "H5_EXTERNAL_DATA", "H07", rules, bounds=NEW
+    )
+    yield by_name(
+        "virtual-elsewhere",
+        _virtual(b"secret.h5"),
+        "a virtual dataset of a file that is not there",
+        "H5_EXTERNAL_DATA",
+        "H08",
+        rules,
+        bounds=NEW,
+    )
+    yield behind(
+        "external-storage-behind",
+        _elsewhere,
+        "data in another file, while the index has the bytes",
+        "H5_EXTERNAL_DATA",
+        "H06",
+    )
     yield by_name("no-storage", _unstored, "a dataset without storage", "ARRAY_MISSING_CHUNK", "H22")
 
 
@@ -279,8 +299,16 @@ def _shapes() -> Iterator[Made]:
     yield by_name("array-missing", _nothing, "no dataset of the array", "ARRAY_MISSING", "A15")
     yield by_name("array-group", _group, "a group in place of the array", "ARRAY_MISSING", "A15")
     yield by_name("array-type", _named_type, "a committed datatype in place of the array", "ARRAY_MISSING", "H12")
-    yield behind("array-missing-behind", _nothing, "no dataset of the array, while the index has the bytes", "ARRAY_MISSING", "A15")
-    yield behind("shape-behind", _reshaped(3), "another extent, while the index has the bytes", "BACKEND_MISMATCH", "A14")
+    yield behind(
+        "array-missing-behind",
+        _nothing,
+        "no dataset of the array, while the index has the bytes",
+        "ARRAY_MISSING",
+        "A15",
+    )
+    yield behind(
+        "shape-behind", _reshaped(3), "another extent, while the index has the bytes", "BACKEND_MISMATCH", "A14"
+    )
 
 
 FILTERS = {
@@ -300,7 +328,9 @@ def _filters() -> Iterator[Made]:
     yield in_chunks("filter-twice", twice, "deflate twice", "H5_FILTER", "H18", "H-7")
     swapped = chunked((2, 3), (DEFLATE, SHUFFLE))
     yield in_chunks("filter-order", swapped, "deflate before shuffle", "H5_FILTER", "H18", "H-7")
-    yield in_chunks("filter-scale-offset", _lossy(6), "the filter scale-offset, which rounds", "H5_LOSSY_FILTER", "H20", "H-7 S-3")
+    yield in_chunks(
+        "filter-scale-offset", _lossy(6), "the filter scale-offset, which rounds", "H5_LOSSY_FILTER", "H20", "H-7 S-3"
+    )
     yield in_chunks("filter-n-bit", _lossy(5), "the filter n-bit, which cuts", "H5_LOSSY_FILTER", "H20", "H-7 S-3")
 
 
@@ -367,7 +397,9 @@ def _patched() -> Iterator[Made]:
     fault = "a chunk that ends behind the end of the file"
     yield invalid("chunk-behind-end", "hdf5", far, fault, "CONTAINER_TRUNCATED", rows="H26", rules="H-7")
     fault = "an index of chunks that names its nodes many times: 64 to the power of 5 entries"
-    yield invalid("chunk-index-bomb", "hdf5", _bomb(file, tree), fault, "ARRAY_MISSING_CHUNK", rows="R03", rules="H-7 L-2")
+    yield invalid(
+        "chunk-index-bomb", "hdf5", _bomb(file, tree), fault, "ARRAY_MISSING_CHUNK", rows="R03", rules="H-7 L-2"
+    )
     lost = changed(file, (tree, b"XREE"))
     fault = "an index of chunks that no library can read"
     yield invalid("chunk-index-broken", "hdf5", lost, fault, "CONTAINER_TRUNCATED", rows="H28", rules="H-7")
@@ -392,10 +424,11 @@ def _bomb(file: bytes, tree: int) -> bytes:
 def _declared() -> Iterator[Made]:
     """5 GiB that nobody stored; their block digests are there."""
     blocks = b"".join([digest("xxh3-128", bytes(BLOCK))] * ((5 << 30) // BLOCK))
-    row = {"digest": digest("xxh3-128", blocks).hex(), "dtype": "float64", "shape": [(5 << 30) // 8]}
+    shape = ((5 << 30) // 8,)
+    row = {"digest": digest("xxh3-128", blocks).hex(), "dtype": "float64", "shape": list(shape)}
     said = text('{"array":0}', arrays=canonical([row]).decode())
-    doc = Document(said, (Array("float64", tuple(row["shape"]), b""),), ("0-_",))
-    make = chunked((1024,), (DEFLATE,), shape=tuple(row["shape"]))
+    doc = Document(said, (Array("float64", shape, b""),), ("0-_",))
+    make = chunked((1024,), (DEFLATE,), shape=shape)
     content = hdf5_file(doc, make={0: make}, blocks=lambda _: blocks)
     fault = "5 GiB are declared, nothing is stored"
     for name, codes, limits in (

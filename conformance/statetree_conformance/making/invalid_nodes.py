@@ -36,7 +36,9 @@ def _kinds() -> Iterator[Fault]:
         tree = f'{{"{kind}":{value},"~":1}}'
         found = of_one(tree=tree) if kind == "array" else text(tree)
         arrays = (A,) if kind == "array" else ()
-        yield Fault(f"node-two-members-{kind}", f"a second member beside `{kind}`", found, "NODE_KIND", "N02 M30", "N-1", arrays)
+        yield Fault(
+            f"node-two-members-{kind}", f"a second member beside `{kind}`", found, "NODE_KIND", "N02 M30", "N-1", arrays
+        )
     for name, why, tree in (
         ("no-member", "an object without a member", "{}"),
         ("two-kinds", "an object that names two kinds", '{"list":[],"tuple":[]}'),
@@ -52,7 +54,9 @@ def _kinds() -> Iterator[Fault]:
     ):
         yield fault(f"node-{name}", why, tree, "NODE_KIND", "N02 M28" if name == "unknown" else "N02", "N-1 N-2")
     for kind in ("list", "tuple", "dict", "record", "symbol", "scalar"):
-        yield fault(f"type-{kind}", f"null in place of what `{kind}` holds", f'{{"{kind}":null}}', "SCHEMA_TYPE", "M32", "N-2")
+        yield fault(
+            f"type-{kind}", f"null in place of what `{kind}` holds", f'{{"{kind}":null}}', "SCHEMA_TYPE", "M32", "N-2"
+        )
     yield fault("type-field", "a number as a name of a field", '{"record":[null,1,1]}', "SCHEMA_TYPE", "M32", "N-2 D-4")
     yield fault("type-dtype", "a number as the dtype of a scalar", '{"scalar":[1,"00"]}', "SCHEMA_TYPE", "M32", "N-2")
 
@@ -72,14 +76,40 @@ def _table() -> Iterator[Fault]:
     last = of_one(two, '{"array":0}')
     yield Fault("orphan-last", orphan, last, "ARRAY_ORPHAN", "N03 A15", "M-5", (A, A))
     order = of_one(two, '{"list":[{"array":1},{"array":0}]}')
-    yield Fault("order-of-arrays", "rows that are not in the order in which a walk meets them", order, "ARRAY_ORDER", "N03", "M-5", (A, A))
+    yield Fault(
+        "order-of-arrays",
+        "rows that are not in the order in which a walk meets them",
+        order,
+        "ARRAY_ORDER",
+        "N03",
+        "M-5",
+        (A, A),
+    )
 
 
 def _numbers() -> Iterator[Fault]:
     for name, value in {"small": "2a", "largest": "1fffffffffffff", "smallest": "-1fffffffffffff", "zero": "0"}.items():
-        yield fault(f"int-{name}-as-hex", "an integer within ±(2^53−1) as hexadecimal text", f'{{"int":"{value}"}}', "INT_FORM", "N04", "N-2")
-    for name, value in {"large": "9007199254740992", "large-negative": "-9007199254740992", "2-64": "18446744073709551616"}.items():
-        yield fault(f"int-{name}-as-number", "an integer outside of ±(2^53−1) as a number", value, "INT_FORM JSON_NUMBER_RANGE", "N04", "N-2 J-1")
+        yield fault(
+            f"int-{name}-as-hex",
+            "an integer within ±(2^53−1) as hexadecimal text",
+            f'{{"int":"{value}"}}',
+            "INT_FORM",
+            "N04",
+            "N-2",
+        )
+    for name, value in {
+        "large": "9007199254740992",
+        "large-negative": "-9007199254740992",
+        "2-64": "18446744073709551616",
+    }.items():
+        yield fault(
+            f"int-{name}-as-number",
+            "an integer outside of ±(2^53−1) as a number",
+            value,
+            "INT_FORM JSON_NUMBER_RANGE",
+            "N04",
+            "N-2 J-1",
+        )
     for name, value in {
         "plus": "+20000000000000",
         "leading-zero": "020000000000000",
@@ -94,7 +124,9 @@ def _numbers() -> Iterator[Fault]:
         "line-feed": "20000000000000\\n",
     }.items():
         rows = {"wide-digits": "S02 M34", "line-feed": "S02 M33"}.get(name, "S02")
-        yield fault(f"int-{name}", "hexadecimal digits of another form", f'{{"int":"{value}"}}', "INT_FORM", rows, "N-2")
+        yield fault(
+            f"int-{name}", "hexadecimal digits of another form", f'{{"int":"{value}"}}', "INT_FORM", rows, "N-2"
+        )
     yield fault("int-number", "a number in place of hexadecimal text", '{"int":1}', "INT_FORM", "S02 M32", "N-2")
     for name, value in {
         "short": "3ff",
@@ -129,14 +161,43 @@ def _numbers() -> Iterator[Fault]:
         "twice": "YQ==YQ==",
         "one-digit": "Y",
     }.items():
-        yield fault(f"bytes-{name}", "base64 of another form", f'{{"bytes":"{value}"}}', "BYTES_FORM", "S08 M33" if name == "line-feed" else "S08", "N-2")
+        yield fault(
+            f"bytes-{name}",
+            "base64 of another form",
+            f'{{"bytes":"{value}"}}',
+            "BYTES_FORM",
+            "S08 M33" if name == "line-feed" else "S08",
+            "N-2",
+        )
     yield fault("bytes-number", "a number in place of base64", '{"bytes":1}', "BYTES_FORM", "S08 M32", "N-2")
-    for name, value in {"int4": "10", "int2": "ff", "uint2": "04", "float6_e2m3fn": "40", "float4_e2m1fn": "10"}.items():
+    for name, value in {
+        "int4": "10",
+        "int2": "ff",
+        "uint2": "04",
+        "float6_e2m3fn": "40",
+        "float4_e2m1fn": "10",
+    }.items():
         tree = f'{{"scalar":["{name}","{value}"]}}'
-        yield fault(f"scalar-{name.replace('_', '-')}-bits", "unused bits of a scalar that are not zero", tree, "SUBBYTE_RANGE", "A08", "N-3 E-3")
+        yield fault(
+            f"scalar-{name.replace('_', '-')}-bits",
+            "unused bits of a scalar that are not zero",
+            tree,
+            "SUBBYTE_RANGE",
+            "A08",
+            "N-3 E-3",
+        )
     yield fault("scalar-bool-2", "2 as a bool", '{"scalar":["bool","02"]}', "BOOL_VALUE", "A07", "N-3 E-3")
-    yield fault("scalar-dtype", "a scalar of a dtype that there is not", '{"scalar":["float128","00"]}', "DTYPE_UNKNOWN", "A10", "E-1")
-    yield fault("scalar-object", "a scalar of dtype object", '{"scalar":["O","00"]}', "PICKLE_OBJECT_DTYPE", "A10", "E-1 S-1")
+    yield fault(
+        "scalar-dtype",
+        "a scalar of a dtype that there is not",
+        '{"scalar":["float128","00"]}',
+        "DTYPE_UNKNOWN",
+        "A10",
+        "E-1",
+    )
+    yield fault(
+        "scalar-object", "a scalar of dtype object", '{"scalar":["O","00"]}', "PICKLE_OBJECT_DTYPE", "A10", "E-1 S-1"
+    )
 
 
 def _keys() -> Iterator[Fault]:
@@ -147,7 +208,9 @@ def _keys() -> Iterator[Fault]:
         "in-nested-tuples": ('{"tuple":["a",{"tuple":[0]}]}', '{"tuple":["a",{"tuple":[false]}]}'),
     }.items():
         tree = f'{{"dict":[{keys[0]},0,{keys[1]},0]}}'
-        yield fault(f"collision-{name}", "keys that are one where true is 1", tree, "KEY_COLLISION KEY_DUPLICATE", "K23", "D-3")
+        yield fault(
+            f"collision-{name}", "keys that are one where true is 1", tree, "KEY_COLLISION KEY_DUPLICATE", "K23", "D-3"
+        )
     for name, key in {
         "str": '"a"',
         "int": "1",
@@ -158,9 +221,20 @@ def _keys() -> Iterator[Fault]:
         "symbol": '{"symbol":"a"}',
         "tuple": '{"tuple":[1,{"symbol":"a"}]}',
     }.items():
-        yield fault(f"key-twice-{name}", "the same key twice", f'{{"dict":[{key},0,{key},0]}}', "KEY_DUPLICATE", "K26", "D-3")
-    yield fault("field-twice", "the same name of a field twice", '{"record":[null,"a",1,"a",1]}', "KEY_DUPLICATE", "K27", "D-4")
-    yield fault("field-twice-empty", "the empty name of a field twice", '{"record":[null,"",1,"",1]}', "KEY_DUPLICATE", "K27", "D-4")
+        yield fault(
+            f"key-twice-{name}", "the same key twice", f'{{"dict":[{key},0,{key},0]}}', "KEY_DUPLICATE", "K26", "D-3"
+        )
+    yield fault(
+        "field-twice", "the same name of a field twice", '{"record":[null,"a",1,"a",1]}', "KEY_DUPLICATE", "K27", "D-4"
+    )
+    yield fault(
+        "field-twice-empty",
+        "the empty name of a field twice",
+        '{"record":[null,"",1,"",1]}',
+        "KEY_DUPLICATE",
+        "K27",
+        "D-4",
+    )
     for name, key in {
         "float": f'{{"float":"{ONE}"}}',
         "complex": f'{{"complex":["{ONE}","{ONE}"]}}',
@@ -171,7 +245,14 @@ def _keys() -> Iterator[Fault]:
         "unknown": '{"set":1}',
         "in-tuple": '{"tuple":[{"list":[]}]}',
     }.items():
-        yield fault(f"key-{name}", "a key of a kind that is none of keys", f'{{"dict":[{key},0]}}', "KEY_FORM NODE_KIND", "K25b", "D-2 N-1")
+        yield fault(
+            f"key-{name}",
+            "a key of a kind that is none of keys",
+            f'{{"dict":[{key},0]}}',
+            "KEY_FORM NODE_KIND",
+            "K25b",
+            "D-2 N-1",
+        )
     array = of_one(tree='{"dict":[{"array":0},0]}')
     yield Fault("key-array", "an array as a key", array, "KEY_FORM NODE_KIND", "K25b", "D-2", (A,))
 
@@ -190,9 +271,19 @@ def _arrays() -> Iterator[Fault]:
         "line-feed": "float32\\n",
         "empty": "",
     }.items():
-        yield Fault(f"dtype-{name}", "a dtype that there is not", row(dtype=f'"{dtype}"'), "DTYPE_UNKNOWN", "A10", "E-1", (A,))
+        yield Fault(
+            f"dtype-{name}", "a dtype that there is not", row(dtype=f'"{dtype}"'), "DTYPE_UNKNOWN", "A10", "E-1", (A,)
+        )
     for name, dtype in {"object": "object", "o": "O", "bar-o": "|O"}.items():
-        yield Fault(f"dtype-{name}", "the dtype of Python objects, which are pickles", row(dtype=f'"{dtype}"'), "PICKLE_OBJECT_DTYPE", "A10 P06", "E-1 S-1", (A,))
+        yield Fault(
+            f"dtype-{name}",
+            "the dtype of Python objects, which are pickles",
+            row(dtype=f'"{dtype}"'),
+            "PICKLE_OBJECT_DTYPE",
+            "A10 P06",
+            "E-1 S-1",
+            (A,),
+        )
     yield Fault("rank-33", "33 dimensions", row(shape=f"[{','.join('1' * 33)}]"), "LIMIT_RANK", "A02", "E-4 L-1", (A,))
     for name, why, shape in (
         ("overflow-63", "extents whose product is beyond 2^63", "[4294967296,4294967296]"),
@@ -219,5 +310,15 @@ def _deep() -> Iterator[Fault]:
 def made() -> Iterator[Made]:
     """Yield the vectors."""
     yield from map(in_zarr, [*_kinds(), *_table(), *_numbers(), *_keys(), *_arrays(), *_deep()])
-    content = Recipe("zarr-text", {"before": text().decode()[:-5], "repeat": '{"list":[', "times": 100_000, "after": "]}"})
-    yield invalid("depth-100000", "zarr", content, "100,000 lists, one inside of the other", "LIMIT_DEPTH", rows="N07", rules="D-8 J-1")
+    content = Recipe(
+        "zarr-text", {"before": text().decode()[:-5], "repeat": '{"list":[', "times": 100_000, "after": "]}"}
+    )
+    yield invalid(
+        "depth-100000",
+        "zarr",
+        content,
+        "100,000 lists, one inside of the other",
+        "LIMIT_DEPTH",
+        rows="N07",
+        rules="D-8 J-1",
+    )

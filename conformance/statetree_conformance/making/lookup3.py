@@ -30,4 +30,4 @@ def lookup3(data: bytes) -> int:
     for bits in (14, 11, 25, 16, 4, 14, 24):
         c = ((c ^ b) - _rot(b, bits)) & MASK
         a, b, c = b, c, a
-    return b
+    return int(b)

@@ -82,9 +82,9 @@ def _moved() -> Iterator[Made]:
 
 def _shuffled_by_2(file: bytes) -> bytes:
     """Return a file whose filter shuffle has the parameter 2 in place of 4."""
-    said = [b"shuffle\0" + struct.pack("<I", size) for size in (4, 2)]
-    assert file.count(said[0]) == 1
-    return file.replace(*said)
+    old, new = (b"shuffle\0" + struct.pack("<I", size) for size in (4, 2))
+    assert file.count(old) == 1
+    return file.replace(old, new)
 
 
 def _chunks() -> Iterator[Made]:
@@ -96,9 +96,15 @@ def _chunks() -> Iterator[Made]:
     yield valid("chunks-shuffle-2", "hdf5", file, CHUNKED, title=title, rules="H-5")
     yield _in_chunks("plain", "chunks without filters", chunked((1, 3)))
     yield _in_chunks("every-axis", "chunks along every axis", chunked((1, 2), (SHUFFLE, DEFLATE)), "H-7")
-    yield _in_chunks("beyond", "bytes beyond the array that are not zero", chunked((2, 2), (DEFLATE,), beyond=0x55), "H-7")
-    yield _in_chunks("mask", "chunks that say that they skip their filters", chunked((1, 3), (SHUFFLE, DEFLATE), mask=3))
-    yield _in_chunks("mask-shuffle", "chunks that skip the first filter only", chunked((1, 3), (SHUFFLE, DEFLATE), mask=1))
+    yield _in_chunks(
+        "beyond", "bytes beyond the array that are not zero", chunked((2, 2), (DEFLATE,), beyond=0x55), "H-7"
+    )
+    yield _in_chunks(
+        "mask", "chunks that say that they skip their filters", chunked((1, 3), (SHUFFLE, DEFLATE), mask=3)
+    )
+    yield _in_chunks(
+        "mask-shuffle", "chunks that skip the first filter only", chunked((1, 3), (SHUFFLE, DEFLATE), mask=1)
+    )
     yield _in_chunks("growing", "maximum extents without a bound", chunked((1, 3), most=(-1, -1)), "H-2 H-7")
     for name, make in {
         "single": chunked((2, 3), (DEFLATE,)),
@@ -142,7 +148,9 @@ def _superblocks() -> Iterator[Made]:
         title = f"a superblock of version {version}"
         yield valid(f"superblock-{version}", "hdf5", file, BASE, title=title, rules="H-1 H-10")
     file = hdf5_file(BASE, bounds=NEW, moved=4096)
-    yield valid("moved-superblock-3", "hdf5", file, BASE, title="a newer file whose header is not at 4096", rules="H-1 H-6")
+    yield valid(
+        "moved-superblock-3", "hdf5", file, BASE, title="a newer file whose header is not at 4096", rules="H-1 H-6"
+    )
 
 
 INT4 = document([Array("int4", (3,), b"\0\7\x0f")])
@@ -174,8 +182,12 @@ def _by_names(name: str, doc: Document, make: Any, title: str, rules: str) -> Ma
 
 
 def _types() -> Iterator[Made]:
-    yield _by_names("dtype-padded", INT4, _named(b"int4", 64, padded=True), "a name of a dtype in 64 bytes, padded", "H-8")
-    yield _by_names("dtype-exact", INT4, _named(b"int4", 4, padded=True), "a name of a dtype without a zero byte", "H-8")
+    yield _by_names(
+        "dtype-padded", INT4, _named(b"int4", 64, padded=True), "a name of a dtype in 64 bytes, padded", "H-8"
+    )
+    yield _by_names(
+        "dtype-exact", INT4, _named(b"int4", 4, padded=True), "a name of a dtype without a zero byte", "H-8"
+    )
     yield _by_names("bool-true-first", BOOLS, _true_first, "an enumeration that names TRUE first", "E-5")
     one = document([A])
     growing = hdf5_file(one, make={0: chunked((2,), most=(5,))})

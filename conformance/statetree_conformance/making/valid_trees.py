@@ -59,9 +59,19 @@ TEXTS = (
 NESTED = {"a": {"b": 1}, "a/b": 2, "a.b": 3}
 
 KEYS: dict[Any, Any] = {
-    **{n: None for n in (0, -1, 2**53 - 1, 2**53, -(2**53), 2**63 - 1, 2**63, 10**30, -(10**30))},
-    **{1: "int", "1": "str", Symbol("1"): "symbol", b"1": "bytes", (1,): "tuple", ("1",): "tuple of a str"},
-    **{None: 0, False: 0, b"": 0, Symbol(""): 0, (): 0, "": 0},
+    **dict.fromkeys((0, -1, 2**53 - 1, 2**53, -(2**53), 2**63 - 1, 2**63, 10**30, -(10**30))),
+    1: "int",
+    "1": "str",
+    Symbol("1"): "symbol",
+    b"1": "bytes",
+    (1,): "tuple",
+    ("1",): "tuple of a str",
+    None: 0,
+    False: 0,
+    b"": 0,
+    Symbol(""): 0,
+    (): 0,
+    "": 0,
     (1, "a", (None, b"\0", Symbol("b"))): {"0": "a str alone"},
     "ints": {5: "an int alone"},
 }
@@ -73,7 +83,13 @@ INTS = [
     *(2**63, 2**64, -(2**63) - 1, 2**64 - 1, 10**30, 10**1000, -(10**1000)),
 ]
 FLOATS = [
-    *(Float("0000000000000000"), Float(NEGATIVE_ZERO), Float(ONE), Float("0000000000000001"), Float("000fffffffffffff")),
+    *(
+        Float("0000000000000000"),
+        Float(NEGATIVE_ZERO),
+        Float(ONE),
+        Float("0000000000000001"),
+        Float("000fffffffffffff"),
+    ),
     *(Float("7fefffffffffffff"), Float(INFINITY), Float("fff0000000000000"), *map(Float, NANS)),
 ]
 COMPLEXES = [
@@ -97,7 +113,18 @@ ALIKE = {
 }
 """Ones and nothings that are all different values."""
 STRINGS = [
-    *("", "a\0b", "ab\0", "\U0001f469\u200d\U0001f680", "e\u0301", "\u00e9", "a\r\nb", "\u007f\u0080", '"\\/', "\b\t\n\f\r\x1f"),
+    *(
+        "",
+        "a\0b",
+        "ab\0",
+        "\U0001f469\u200d\U0001f680",
+        "e\u0301",
+        "\u00e9",
+        "a\r\nb",
+        "\u007f\u0080",
+        '"\\/',
+        "\b\t\n\f\r\x1f",
+    ),
     *("NaN", "null", "true", "0x7fc00000", "1.0", "\ufeff", "\uffff", "\U0010ffff"),
     *(Symbol("a"), "a", Symbol(""), Symbol("a b"), Symbol("\0")),
 ]
@@ -155,7 +182,9 @@ def scalars() -> dict[str, Any]:
     for row in DTYPES:
         digits = "01" if row["name"] == "bool" else f"{(1 << row['bits']) - 1:0{2 * row['itemsize']}x}"
         if row["name"] in ("float16", "bfloat16", "float32", "float64"):
-            digits = {"float16": "7c01", "bfloat16": "7f81", "float32": "7f800001", "float64": "7ff0000000000001"}[row["name"]]
+            digits = {"float16": "7c01", "bfloat16": "7f81", "float32": "7f800001", "float64": "7ff0000000000001"}[
+                row["name"]
+            ]
         half = len(digits) // 2
         bits = (NANS[3][: half - 1] + "1", "8" + "0" * (half - 1)) if row["group"] == "complex" else (digits,)
         out[row["name"]] = Scalar(row["name"], bits)
@@ -231,7 +260,13 @@ def deep_key(levels: int) -> dict[Any, Any]:
 TREES = [
     *(Tree(f"root-{kind}", f"a tree that is one {kind}", v, "N01", "D-1 N-1 M-1") for kind, v in ROOTS.items()),
     Tree("empty", "nothing in containers of each kind", {"d": {}, "l": [], "t": (), "r": EMPTY}, "N06", "D-1", ALL),
-    Tree("alike", "the same items in each kind of container", [[1], (1,), {"a": 1}, Record(None, (("a", 1),))], "N05", "D-1"),
+    Tree(
+        "alike",
+        "the same items in each kind of container",
+        [[1], (1,), {"a": 1}, Record(None, (("a", 1),))],
+        "N05",
+        "D-1",
+    ),
     Tree("example", "the worked example of the specification", EXAMPLE, "V12", "M-6 D-7 G-4 R-1 S-1", ALL),
     Tree(
         "keys-text",
@@ -241,9 +276,27 @@ TREES = [
         "D-2 D-5 C-3 S-1",
         ALL,
     ),
-    Tree("fields-text", "the same as names of fields", Record(None, tuple((t, 0) for t in TEXTS)), "K01 K11 K13 K18", "D-4 D-5"),
-    Tree("keys-typed", "keys of every kind, and those that only their kind tells apart", KEYS, "K19 K20 K21 K22 K24 K25", "D-2 D-3"),
-    Tree("order", "keys and fields in an order that is not that of sorting", {"z": 1, "a": 2, 10: 3, 9: 4, "M": Record(None, (("b", 1), ("a", 2)))}, "K28", "D-1"),
+    Tree(
+        "fields-text",
+        "the same as names of fields",
+        Record(None, tuple((t, 0) for t in TEXTS)),
+        "K01 K11 K13 K18",
+        "D-4 D-5",
+    ),
+    Tree(
+        "keys-typed",
+        "keys of every kind, and those that only their kind tells apart",
+        KEYS,
+        "K19 K20 K21 K22 K24 K25",
+        "D-2 D-3",
+    ),
+    Tree(
+        "order",
+        "keys and fields in an order that is not that of sorting",
+        {"z": 1, "a": 2, 10: 3, 9: 4, "M": Record(None, (("b", 1), ("a", 2)))},
+        "K28",
+        "D-1",
+    ),
     Tree(
         "records",
         "names of fields that Python has no attributes for, and labels that name functions",
@@ -257,7 +310,13 @@ TREES = [
     Tree("scalars", "a scalar of each dtype, some of them signalling NaNs", scalars(), "S04 S06 S07", "E-1 N-3"),
     Tree("ones", "ones and nothings that are all different", ALIKE, "S05 S06 S13 B12", "D-1"),
     Tree("texts", "texts and symbols that tools change", STRINGS, "S09 S11 S12", "D-5 J-1"),
-    Tree("bytes", "bytes of every remainder, and a pickle", [b"", b"a", b"ab", b"abc", bytes(range(256)), PICKLE], "S15 P07", "N-1 S-1"),
+    Tree(
+        "bytes",
+        "bytes of every remainder, and a pickle",
+        [b"", b"a", b"ab", b"abc", bytes(range(256)), PICKLE],
+        "S15 P07",
+        "N-1 S-1",
+    ),
     *(
         Tree(
             f"shape-{name}",
@@ -271,10 +330,14 @@ TREES = [
     Tree("fills", "arrays of one value throughout, which some libraries leave out", FILLS, "A05", "E-2 Z-5 Z-6"),
     Tree("signalling", "NaNs that signal or carry something", SIGNALLING, "A06", "E-2"),
     Tree("carriers", "the same bytes under several dtypes", SAME_BYTES, "A09", "E-5 H-8"),
-    Tree("extent", "the largest extent of an array without elements", [Array("uint8", (2**53 - 1, 0), b"")], "A13", "E-4"),
+    Tree(
+        "extent", "the largest extent of an array without elements", [Array("uint8", (2**53 - 1, 0), b"")], "A13", "E-4"
+    ),
     Tree("ties", "one array at several places, equal ones apart", TIES, "T01 T02 T03 T04 T06 T07", "D-7"),
     Tree("names", "arrays below keys of every kind: their names in the container", NAMES, "Z26", "C-2 C-3", ALL),
-    Tree("pickle", "an array whose bytes are a pickle", {"p": Array("uint8", (len(PICKLE),), PICKLE)}, "P07", "S-1 S-4"),
+    Tree(
+        "pickle", "an array whose bytes are a pickle", {"p": Array("uint8", (len(PICKLE),), PICKLE)}, "P07", "S-1 S-4"
+    ),
 ]
 
 
@@ -325,6 +388,8 @@ def _info() -> Iterator[Made]:
 
 
 def _ten() -> Iterator[Made]:
-    many = Tree("ten-arrays", "names of arrays whose numbers have two digits", [one(n) for n in range(11)], "", "C-2 M-5")
+    many = Tree(
+        "ten-arrays", "names of arrays whose numbers have two digits", [one(n) for n in range(11)], "", "C-2 M-5"
+    )
     for container in FILES:
         yield _of(many, document(many.value), container)

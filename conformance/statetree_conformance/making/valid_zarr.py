@@ -105,13 +105,23 @@ def _keys(doc: Document, encoding: dict[str, Any], old: str, new: str) -> Files:
 def _metadata() -> Iterator[Made]:
     slash = {"name": "default", "configuration": {"separator": "/"}}
     yield _zarr("separator-slash", _keys(GRID, slash, "c.0.0", "c/0/0"), "chunk keys with slashes", "Z-5", GRID)
-    for name, encoding in {"left-out": {"name": "default"}, "empty": {"name": "default", "configuration": {}}}.items():
+    encodings: dict[str, dict[str, Any]] = {
+        "left-out": {"name": "default"},
+        "empty": {"name": "default", "configuration": {}},
+    }
+    for name, encoding in encodings.items():
         files = _keys(GRID, encoding, "c.0.0", "c/0/0")
         yield _zarr(f"separator-{name}", files, "a separator that is left out is a slash", "Z-5", GRID)
     point = document({"a": floats(1, shape=())})
     yield _zarr("separator-0d", _keys(point, slash, "c", "c"), "the chunk of an array without dimensions", "Z-5", point)
     numbers = document({"a": Array("complex64", (1,), bytes(8))})
-    yield _zarr("fill-complex", metadata(folder(numbers), ARRAY, fill_value=[0, 0.0]), "zeros as others write them", "Z-5", numbers)
+    yield _zarr(
+        "fill-complex",
+        metadata(folder(numbers), ARRAY, fill_value=[0, 0.0]),
+        "zeros as others write them",
+        "Z-5",
+        numbers,
+    )
     yield _zarr("fill-float", metadata(folder(GRID), ARRAY, fill_value=0), "a zero without a fraction", "Z-5", GRID)
     others = {
         "attributes": {"units": "m", "deep": [[{"": None}]], "odd": "\ud800"},
@@ -119,12 +129,18 @@ def _metadata() -> Iterator[Made]:
         "storage_transformers": [],
         "other": {"must_understand": False},
     }
-    text = json.dumps(json.loads(raw(folder(GRID)[f"{GENERATION}/{ARRAY}"])) | others, indent=1, sort_keys=True).encode()
-    yield _zarr("metadata-others", but(folder(GRID), {ARRAY: text}), "what other tools add to metadata", "Z-5 Z-9", GRID)
+    text = json.dumps(
+        json.loads(raw(folder(GRID)[f"{GENERATION}/{ARRAY}"])) | others, indent=1, sort_keys=True
+    ).encode()
+    yield _zarr(
+        "metadata-others", but(folder(GRID), {ARRAY: text}), "what other tools add to metadata", "Z-5 Z-9", GRID
+    )
     said = metadata(folder(BASE), "arrays/1-b/zarr.json", codecs=[BYTES], attributes=...)
     yield _zarr("metadata-said", said, "a byte order of elements of one byte, and no attributes", "Z-5")
     more = group_json(statetree=root(BASE), title="mine")
-    yield _zarr("root-attributes", but(folder(BASE), {"/zarr.json": json_text(more)}), "other attributes of the root", "Z-1")
+    yield _zarr(
+        "root-attributes", but(folder(BASE), {"/zarr.json": json_text(more)}), "other attributes of the root", "Z-1"
+    )
 
 
 def consolidated(files: Files) -> dict[str, Any]:

@@ -115,6 +115,11 @@ def _tagged(value: Any, ids: dict[int, int]) -> dict[str, Any]:
             return {"k": "scalar", "dtype": value.dtype, "bits": bits}
         case Array():
             return _tagged_array(value, ids[id(value)])
+    return _tagged_container(value, ids)
+
+
+def _tagged_container(value: Any, ids: dict[int, int]) -> dict[str, Any]:
+    match value:
         case dict():
             return {"k": "dict", "items": [[_tagged(key, ids), _tagged(child, ids)] for key, child in value.items()]}
         case list() | tuple():

@@ -148,7 +148,9 @@ def packed(doc: Document, *, codec: dict[str, Any] | None = None, chunk: bytes |
 def but(files: Files, changes: Mapping[str, bytes | dict[str, Any]]) -> Files:
     """Return a folder with other or more files; names are those below the generation, or begin with `/`."""
     made = {
-        name[1:] if name.startswith("/") else f"{GENERATION}/{name}": found if isinstance(found, dict) else content(found)
+        name[1:] if name.startswith("/") else f"{GENERATION}/{name}": found
+        if isinstance(found, dict)
+        else content(found)
         for name, found in changes.items()
     }
     return {**files, **made}
@@ -158,7 +160,9 @@ def without(files: Files, *names: str) -> Files:
     """Return a folder without some files, or without all below a name."""
     gone = tuple(name[1:] if name.startswith("/") else f"{GENERATION}/{name}" for name in names)
     kept = {
-        name: found for name, found in files.items() if name not in gone and not name.startswith(tuple(f"{g}/" for g in gone))
+        name: found
+        for name, found in files.items()
+        if name not in gone and not name.startswith(tuple(f"{g}/" for g in gone))
     }
     assert len(kept) < len(files)
     return kept

@@ -64,7 +64,7 @@ def _local(entry: Entry, at: int) -> bytes:
         extra = struct.pack("<3H", 0xD935, 2 + pad, ALIGN) + bytes(pad)
     numbers = (found["crc"], found["packed"], found["size"], found.get("named", len(name)), len(extra))
     head = struct.pack("<5H3I2H", 10, found["flags"], found["method"], 0, DATE, *numbers)
-    return bytes(found.get("signature", b"PK\3\4")) + head + name + extra
+    return bytes(found.get("signature", b"PK\3\4") + head + name + extra)
 
 
 def _central(entry: Entry, at: int) -> bytes:
@@ -73,7 +73,8 @@ def _central(entry: Entry, at: int) -> bytes:
     head = struct.pack("<6H", 3 << 8 | 10, 10, found["flags"], found["method"], 0, DATE)
     sizes = struct.pack("<3I", found["crc"], found["packed"], found["size"])
     lengths = struct.pack("<5H", len(name), len(extra), 0, found.get("disk", 0), 0)
-    return b"PK\1\2" + head + sizes + lengths + struct.pack("<II", entry.mode << 16, found.get("header", at)) + name + extra
+    place = struct.pack("<II", entry.mode << 16, found.get("header", at))
+    return bytes(b"PK\1\2" + head + sizes + lengths + place + name + extra)
 
 
 def zip_file(

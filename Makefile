@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # held against these versions.
 TORCH := torch==2.13.0 torchdata==0.11.0
 
-.PHONY: demo test test-long bench fidelity lint clean
+.PHONY: demo test test-long bench fidelity lint javascript clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/numpy_digits.py
@@ -21,6 +21,14 @@ test-long: .venv/test.stamp
 
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
+
+# Needs Node 20 or later; `make test` runs it where Node is installed.
+javascript: implementations/javascript/node_modules/.package-lock.json
+	cd implementations/javascript && npm test
+
+implementations/javascript/node_modules/.package-lock.json: implementations/javascript/package-lock.json
+	cd implementations/javascript && npm ci --no-audit --no-fund
+	@touch $@
 
 # Writes docs/fidelity.md; takes some minutes.
 fidelity: .venv/bench.stamp
@@ -48,4 +56,4 @@ $(BIN)/python:
 	@touch $@
 
 clean:
-	rm -rf .venv demo-output build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv implementations/javascript/node_modules demo-output build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

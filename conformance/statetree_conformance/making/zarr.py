@@ -121,7 +121,7 @@ def folder(doc: Document) -> Files:
 
 
 def packed(doc: Document, *, codec: dict[str, Any] | None = None, chunk: bytes | None = None) -> Files:
-    """[Z-7]: return a folder whose arrays are all in one pack; `chunk` is what is stored of it."""
+    """[Z-7]: return a folder whose arrays, but for empty ones, are all in one pack; `chunk` is what is stored of it."""
     pack, rows = b"", []
     for one in doc.arrays:
         pack += bytes(-len(pack) % 64) if one.raw else b""
@@ -130,12 +130,8 @@ def packed(doc: Document, *, codec: dict[str, Any] | None = None, chunk: bytes |
     about = array_json("uint8", [len(pack)], separator="/")
     about["codecs"] += [codec] if codec else []
     index = b"".join(number.to_bytes(8, "little") for number in rows)
-    arrays = f"{GENERATION}/arrays/"
-    bare = {
-        name: found
-        for name, found in folder(doc).items()
-        if not name.startswith(arrays) or name == f"{arrays}zarr.json"
-    }
+    inside = tuple(f"{GENERATION}/arrays/{name}/" for name, one in zip(doc.names, doc.arrays, strict=True) if one.raw)
+    bare = {name: found for name, found in folder(doc).items() if not name.startswith(inside)}
     more = {
         "packs/zarr.json": json_text(group_json()),
         "packs/0/zarr.json": json_text(about),

@@ -13,7 +13,6 @@ import statetree as st
 from statetree.digest import BLOCK
 from statetree.files import NewFile
 from statetree.lazy import LazyArray
-from statetree.loading import map_arrays
 from statetree.source import Source
 from statetree_backends._bson_writer import BsonWriter
 from statetree_backends.bson import BsonBackend, BsonReader
@@ -45,6 +44,20 @@ def loads(change: Callable[[Any], Any]) -> Break:
 
 def saves(change: Callable[[Any], Any]) -> Break:
     return instead(st, "save", lambda save: lambda path, tree, **options: save(path, change(tree), **options))
+
+
+def untied(tree: Any) -> Any:
+    match tree:
+        case np.ndarray():
+            return tree.copy()
+        case dict():
+            return {key: untied(child) for key, child in tree.items()}
+        case list() | tuple():
+            return type(tree)(untied(child) for child in tree)
+        case st.Record():
+            return st.Record([(name, untied(child)) for name, child in tree.items()], label=tree.label)
+        case _:
+            return tree
 
 
 def in_key_order(tree: Any) -> Any:
@@ -189,9 +202,7 @@ STORE = "a_store_is_a_dict_of_trees_whatever_fails"
 LAID_OUT = "how_an_array_lies_in_memory_does_not_count"
 REFUSED = "a_bad_value_is_refused_with_its_path_and_nothing_is_written"
 MUTANTS: dict[str, LawMutant] = {
-    "loads every array by itself": LawMutant(
-        loads(lambda tree: map_arrays(tree, lambda array: array.copy())), ROUND_TRIP, "memory"
-    ),
+    "loads every array by itself": LawMutant(loads(untied), ROUND_TRIP, "memory"),
     "sorts keys when it saves": LawMutant(saves(in_key_order), ROUND_TRIP, "memory"),
     "sorts keys when it converts": LawMutant(
         instead(st, "convert", as_saved), "any_chain_of_conversions_ends_at_the_same_tree"
@@ -233,7 +244,7 @@ MUTANTS: dict[str, LawMutant] = {
     "says nothing of a save that failed": LawMutant(instead(NewFile, "commit", says_nothing), STORE),
     "remembers what it read at a path": LawMutant(instead(BsonBackend, "reader", remembers), STORE),
     "finds everything sound": LawMutant(instead(st, "validate", always_sound), "what_validate_finds_sound_is_loaded"),
-    "compares as == does": LawMutant(instead(st, "difference", as_equal), "equal_digests_mean_no_difference"),
+    "compares as == does": LawMutant(instead(st, "difference", as_equal), "what_is_nearly_the_same_is_told_apart"),
     "says one digest for all": LawMutant(
         lambda patch: patch.setattr(st, "digest", lambda tree: "xxh3-128:" + "0" * 32),
         "equal_digests_mean_no_difference",

@@ -76,6 +76,16 @@ def without_ties() -> None:
     subject.tag = lambda tree: _nodes(tag(tree), apart)  # type: ignore[attr-defined]
 
 
+def saves_apart() -> None:
+    untag = subject.untag
+
+    def apart(tree: Any) -> Any:
+        copies = iter(range(1 << 30))
+        return untag(_nodes(tree, lambda node: node | {"id": next(copies)} if node["k"] == "array" else node))
+
+    subject.untag = apart  # type: ignore[attr-defined]
+
+
 def quiet(node: Tagged) -> Tagged:
     bits = int(node["bits"], 16)
     nan = bits >> 52 & 0x7FF == 0x7FF and bits & (1 << 52) - 1
@@ -158,26 +168,15 @@ def zeros_for_missing() -> None:
     Unpacker.read = broken  # type: ignore[method-assign]
 
 
-PICKLE = b"cos\nsystem\n"
-
-
 def unpickle() -> None:
     answer = subject._answer
 
     def broken(request: Tagged) -> Tagged:
-        found = answer(request)
-        pickled = [node["hex"] for node in _arrays(found.get("tree")) if PICKLE.hex() in node.get("hex", "")]
-        for digits in pickled:
-            pickle.loads(bytes.fromhex(digits))
-        return found
+        if b"cos\nsystem" in (content := Path(request["path"]).read_bytes()):
+            pickle.loads(content[content.index(b"cos\nsystem") :])
+        return answer(request)
 
     subject._answer = broken
-
-
-def _arrays(node: Any) -> list[Tagged]:
-    found: list[Tagged] = []
-    _nodes(node, lambda node: [found.append(node), node][1] if node.get("k") == "array" else node)
-    return found
 
 
 def no_digests() -> None:
@@ -214,6 +213,20 @@ def reads_more() -> None:
     subject._answer = broken
 
 
+LAWS: dict[str, tuple[Callable[[], None], str]] = {
+    "unpickles what looks like a pickle": (unpickle, "bytes_that_are_a_pickle_are_bytes"),
+    "loses a tie": (without_ties, "a_tree_that_the_reference_saved_is_loaded_unchanged"),
+    "saves without ties": (saves_apart, "a_tree_that_it_saved_is_loaded_unchanged_by_the_reference"),
+    "saves another digest": (
+        answers(lambda found: found | {"digest": "xxh3-128:" + "0" * 32} if "digest" in found else found),
+        "a_tree_that_it_saved_is_loaded_unchanged_by_the_reference",
+    ),
+    "finds nothing sound": (
+        answers(lambda _: {"result": "rejected", "class": "invalid", "code": "NODE_KIND"}),
+        "a_tree_that_the_reference_saved_is_found_sound",
+    ),
+}
+"""Broken subjects that a law of subjects must catch."""
 ANY = ("bson-scalars",)
 MUTANTS: dict[str, Mutant] = {
     "drops the sign of zero": Mutant(of("float", no_sign_of_zero), ("bson-floats", "hdf5-root-float")),
@@ -277,5 +290,6 @@ MUTANTS: dict[str, Mutant] = {
 }
 
 if __name__ == "__main__":
-    MUTANTS[sys.argv[1]].break_it()
+    name = sys.argv[1]
+    (MUTANTS[name].break_it if name in MUTANTS else LAWS[name][0])()
     subject.main()

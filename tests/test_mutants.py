@@ -7,12 +7,14 @@ import pytest
 from hypothesis import Phase, settings
 
 from law_mutants import MUTANTS as LAW_MUTANTS
+from mutants import LAWS as SUBJECT_MUTANTS
 from mutants import MUTANTS
 from statetree_conformance.containers import Bench, ours
 from statetree_conformance.judging import judge
 from statetree_conformance.laws import LAWS
 from statetree_conformance.results import Result
 from statetree_conformance.running import REFERENCE
+from statetree_conformance.subject_laws import SUBJECT_LAWS, SubjectBench
 from statetree_conformance.talk import Talk
 from statetree_conformance.trial import Reach, quick
 from statetree_conformance.vectors import Vector, materialise, vectors
@@ -42,12 +44,16 @@ def tried(command: str, some: list[Vector]) -> list[Result]:
     return results
 
 
+def command(name: str) -> str:
+    return f"{sys.executable} {Path(__file__).parent / 'mutants.py'} '{name}'"
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_subject_is_caught(name: str) -> None:
     some = chosen(MUTANTS[name].vectors)
     assert some, f"no vector for {MUTANTS[name].vectors}"
 
-    broken = tried(f"{sys.executable} {Path(__file__).parent / 'mutants.py'} '{name}'", some)
+    broken = tried(command(name), some)
 
     assert [result.name for result in broken if result.outcome == "failed"], "caught by no vector"
 
@@ -70,3 +76,15 @@ def test_a_broken_backend_is_caught(name: str, tmp_path: Path, monkeypatch: pyte
         law.hold(Bench(mutant.container, tmp_path), reach=Reach(others=ours()), using=FIRST_FOUND)
 
     assert caught.value.trial.input()
+
+
+@pytest.mark.parametrize("name", SUBJECT_MUTANTS)
+def test_a_broken_subject_is_caught_by_a_law(name: str) -> None:
+    law = next(law for _, law in SUBJECT_LAWS if law.name == SUBJECT_MUTANTS[name][1])
+    talk = Talk(command(name), timeout=20)
+
+    with pytest.raises(AssertionError) as caught:
+        law.hold(SubjectBench("bson", talk), using=FIRST_FOUND)
+
+    talk.close()
+    assert caught.value.trial.input()  # type: ignore[attr-defined]

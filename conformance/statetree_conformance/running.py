@@ -216,7 +216,7 @@ def _try_subject_laws(sheet: _Sheet, talk: Talk) -> None:
         if name not in here:
             sheet.add("run", f"trees in {name}", (), "skipped", why=f"the reference has no container {name!r} here")
             continue
-        for verb, _, found in SUBJECT_LAWS:
+        for verb, found in SUBJECT_LAWS:
             if not sheet.wants(found.name):
                 continue
             if can.has(verb, name):

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from hypothesis import strategies as hs
+
 import statetree as st
 from statetree.limits import Limits
 from statetree.saving import manifest_of
 from statetree_conformance.containers import Bench, Container, container, manifest
-from statetree_conformance.protocol import USES
 from statetree_conformance.tagged import tag, tagged_difference
 from statetree_conformance.talk import Reply, Talk
 from statetree_conformance.trial import Given, Law, Reach, Stalled, law
@@ -105,10 +107,25 @@ def a_tree_that_it_saved_is_loaded_unchanged_by_the_reference(bench: SubjectBenc
         raise AssertionError(f"expected a sound file, got {'; '.join(map(str, report.problems))}")
 
 
-_VERBS: dict[str, Law] = {
-    "load": a_tree_that_the_reference_saved_is_loaded_unchanged,
-    "validate": a_tree_that_the_reference_saved_is_found_sound,
-    "save": a_tree_that_it_saved_is_loaded_unchanged_by_the_reference,
-}
-SUBJECT_LAWS = tuple((verb, USES[verb], found) for verb, found in _VERBS.items())
-"""Verb that a subject needs, what it does to a container, and the law."""
+# Pickles of protocols 0 and 2 that leave a file where the subject works; the runner sees that.
+_PICKLES = (b"cos\nsystem\n(S'touch unpickled'\ntR.", b"\x80\x02cos\nsystem\nU\x0ftouch unpickled\x85R.")
+
+
+@law("S-1", "S-4", data=lambda reach: hs.sampled_from(_PICKLES))
+def bytes_that_are_a_pickle_are_bytes(bench: SubjectBench, data: bytes) -> None:
+    tree = {"bytes": data, "array": np.frombuffer(data, np.uint8).copy(), "text": data.decode("latin-1")}
+    path = bench.reference.save(tree)
+    bench.talk.sandbox.protect(path)
+
+    reply = bench.ask("load", path=str(path))
+
+    _expect_tagged(tree, reply.answer.get("tree"))
+
+
+SUBJECT_LAWS: tuple[tuple[str, Law], ...] = (
+    ("load", a_tree_that_the_reference_saved_is_loaded_unchanged),
+    ("load", bytes_that_are_a_pickle_are_bytes),
+    ("validate", a_tree_that_the_reference_saved_is_found_sound),
+    ("save", a_tree_that_it_saved_is_loaded_unchanged_by_the_reference),
+)
+"""The verb that a subject needs, and the law."""

@@ -350,7 +350,9 @@ def a_bad_value_is_refused_with_its_path_and_nothing_is_written(bench: Bench, tr
 
 def _with_array(reach: Reach) -> hs.SearchStrategy[list[Any]]:
     """Trees of whose bytes enough are elements of an array for damage to meet them."""
-    return hs.tuples(reach.trees(inside=1, max_nodes=min(8, reach.max_nodes)), arrays(dtypes=reach.dtypes)).map(list)
+    small = reach.trees(inside=1, max_nodes=min(8, reach.max_nodes))
+    large = arrays(dtypes=reach.dtypes).map(lambda array: np.resize(array, 1024 // array.itemsize))
+    return hs.tuples(small, large).map(list)
 
 
 @law("G-3", "G-5", "R-1", needs_files=True, tree=_with_array, damage=lambda reach: flips())

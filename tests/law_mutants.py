@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pytest import MonkeyPatch
+import pytest
 
 import statetree as st
 from statetree.digest import BLOCK
@@ -18,7 +18,7 @@ from statetree_backends._bson_writer import BsonWriter
 from statetree_backends.bson import BsonBackend, BsonReader
 from statetree_backends.memory import MemoryReader
 
-Break = Callable[[MonkeyPatch], None]
+Break = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def remembers(reader: Callable[..., Any]) -> Callable[..., Any]:
     return broken
 
 
-def no_block_digests(patch: MonkeyPatch) -> None:
+def no_block_digests(patch: pytest.MonkeyPatch) -> None:
     right = Source._try
     sound = Source._sound
 
@@ -142,12 +142,12 @@ def no_block_digests(patch: MonkeyPatch) -> None:
     patch.setattr(Source, "_sound", lambda self, i, view: len(view) > BLOCK or sound(self, i, view))
 
 
-def no_digests(patch: MonkeyPatch) -> None:
+def no_digests(patch: pytest.MonkeyPatch) -> None:
     begin = Source.__init__
     patch.setattr(Source, "__init__", lambda self, *args, verify: begin(self, *args, verify=False))
 
 
-def first_block_only(patch: MonkeyPatch) -> None:
+def first_block_only(patch: pytest.MonkeyPatch) -> None:
     read = BsonReader.read
     patch.setattr(BsonReader, "view", lambda self, index: None)
     patch.setattr(BsonReader, "read", lambda self, i, start, stop, out: read(self, i, 0, stop - start, out))

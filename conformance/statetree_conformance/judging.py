@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from statetree.errors import shown
+from statetree.errors import fail, shown
 from statetree_conformance.protocol import Capabilities
 from statetree_conformance.results import Result
 from statetree_conformance.tagged import tagged_difference
@@ -40,22 +40,26 @@ def known_failures(path: Path) -> tuple[KnownFailure, ...]:
     """Return the entries of a list `expected/<subject>.toml`; none if there is no such file.
 
     Raises:
-        ValueError: the file is no such list; the text says where.
+        UsageError: the file is no such list.
     """
     if not path.is_file():
         return ()
     try:
         listed = tomllib.loads(path.read_text("utf-8")).get("vectors", {})
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no TOML: {error}") from error
+        _no_list(path, "TOML", str(error))
     found = []
     for name, entries in listed.items():
         for entry in entries if isinstance(entries, list) else [entries]:
             more = entry.keys() - {"verb", "result", "class", "reason"}
             if more or not {"verb", "result", "reason"} <= entry.keys():
-                raise ValueError(f"{path}: vectors.{name} has other members than verb, result, class and reason")
+                _no_list(path, "verb, result, class and reason", f"other members of vectors.{name}")
             found.append(KnownFailure(name, entry["verb"], entry["result"], entry.get("class"), entry["reason"]))
     return tuple(found)
+
+
+def _no_list(path: Path, expected: str, found: str) -> NoReturn:
+    fail("USAGE", expected, found, place=str(path), remedy="spec/conformance.md [T-8] says what is in the list")
 
 
 def judge(

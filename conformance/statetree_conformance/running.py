@@ -87,8 +87,7 @@ def tried(column: Column, plan: Plan) -> tuple[str, dict[str, Any], list[Result]
     """Try one column and return its name, what it is, and its results.
 
     Raises:
-        UsageError: there is no such backend, or its library is not installed.
-        ValueError: its list of known failures cannot be read.
+        UsageError: there is no such backend, its library is not installed, or its list of known failures is none.
     """
     begun = time.monotonic()
     sheet = _Sheet(column.word, plan, [])

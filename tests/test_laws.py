@@ -1,5 +1,6 @@
 """The laws of the suite, for every container that comes with statetree."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import statetree as st
 from statetree_backends import memory
 from statetree_conformance import strategies
 from statetree_conformance.containers import OURS
+from statetree_conformance.laws import LAWS
+from statetree_conformance.subject_laws import SUBJECT_LAWS
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +48,10 @@ def test_a_number_of_any_type_of_c_is_the_scalar_of_its_dtype(name: str, sign: s
 
     assert st.difference({"n": kind(3)}, {"n": getattr(np, dtype)(3)}) is None
     assert st.digest({"n": kind(3)}) == st.digest({"n": getattr(np, dtype)(3)})
+
+
+def test_every_law_is_about_rules_of_the_specification() -> None:
+    root = Path(__file__).parents[1]
+    rules = re.findall(r"^\[([A-Z]-[0-9]+)\]", (root / "spec" / "spec.md").read_text("utf-8"), re.MULTILINE)
+
+    assert {rule for law in (*LAWS, *(law for _, law in SUBJECT_LAWS)) for rule in law.rules} <= {*rules}

@@ -28,7 +28,7 @@ def conformance() -> None:
 @click.option("--examples", type=click.IntRange(1), default=200, show_default=True, help="Inputs for each law.")
 @click.option("--seed", metavar="N|random", help="Draw inputs from this seed; the same ones each time without it.")
 @click.option("--only", default="", metavar="TEXT", help="Laws and vectors whose name holds this.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds a subject may be silent.")
+@click.option("--timeout", type=float, default=90.0, show_default=True, help="Seconds a subject may be silent.")
 @click.option("--expected", type=click.Path(file_okay=False, path_type=Path), help="Folder of known failures.")
 @click.option("--jobs", type=click.IntRange(1), help="Columns at a time; as many as there are processors by default.")
 @click.option("--html", type=_FILE, help="Write a page for people.")

@@ -46,7 +46,7 @@ class Plan:
     """Inputs for each law."""
     seed: int | None = None
     """What is drawn follows from it; None: the same inputs in every run."""
-    timeout: float = 30.0
+    timeout: float = 90.0
     """Seconds that a subject may be silent."""
     expected: Path | None = None
     """Folder of lists of known failures."""

@@ -25,7 +25,7 @@ from statetree_conformance.sandbox import Sandbox
 
 __all__ = ["Reply", "Talk"]
 
-_SILENT, _BROKEN = 4, 60
+_SILENT, _BROKEN = 3, 60
 """How often a subject may be silent for too long, and break the talk at all, before it is asked no more."""
 
 
@@ -41,7 +41,7 @@ class Reply:
     why: str = ""
     """Why there was none, or what else was wrong."""
     seconds: float = 0.0
-    """How long it took, with what was asked in the same breath."""
+    """How long it took; of what was asked in one breath, an equal share."""
 
 
 class Talk:
@@ -55,7 +55,7 @@ class Talk:
         Broken: it cannot be started, or says nothing that could be understood.
     """
 
-    def __init__(self, command: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, command: str, *, timeout: float = 90.0) -> None:
         words = shlex.split(command)
         self._words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in words]
         self._timeout = timeout
@@ -123,7 +123,7 @@ class Talk:
             wrong = broken
             self._restart(broken)
         if wrong is None:
-            seconds = time.monotonic() - begun
+            seconds = (time.monotonic() - begun) / max(1, len(requests))
             return [Reply(answer["result"], answer, answer.get("reason", ""), seconds) for answer in answers]
         if len(requests) == 1:
             return [Reply(wrong.kind, why=wrong.why, seconds=time.monotonic() - begun)]

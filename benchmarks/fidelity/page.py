@@ -87,7 +87,9 @@ def _statetree(results: Results) -> str:
     lines = [f"- statetree refused {len(refused)} values, {clean} of them before a byte was written and with the path."]
     changed = [name for name, one in found.items() if one.mark == "changed"]
     if changed:
-        lines.append(f"- Known: statetree too changes *{'*; *'.join(changed)}*.")
+        known = "*; *".join(changed)
+        told = "`state` leaves settings out, and tells their paths with `report=`"
+        lines.append(f"- Known: statetree too changes *{known}*: {told}.")
     return "\n".join(lines)
 
 

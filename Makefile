@@ -18,6 +18,7 @@ test: lint
 
 test-long: .venv/test.stamp
 	STATETREE_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis
+	STATETREE_PROFILE=long $(BIN)/python -m pytest tests/test_vectors.py
 
 # All containers, somebody else's backend, and the second implementation where Node is installed; the page for people is
 # conformance-report/index.html.

@@ -26,6 +26,8 @@ _ROW = 16
 _DAMAGED = "the file is damaged: restore it from a copy"
 _FOREIGN = "write the file with a conforming writer"
 COMPRESSIONS = ("gzip",)
+_LARGEST_HEADER = 1 << 20
+"""Bytes of a /header that is looked at to recognise a file; one of more than 4,096 is then refused."""
 
 
 class _Index:
@@ -252,7 +254,7 @@ class Hdf5Backend:
         try:
             library = Library(file)
             try:
-                return (library.text("header", HEADER_SIZE) or b"").startswith(MAGIC)
+                return (library.text("header", _LARGEST_HEADER) or b"").startswith(MAGIC)
             finally:
                 library.close()
         except StateTreeError:

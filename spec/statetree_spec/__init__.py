@@ -33,7 +33,7 @@ def vectors() -> Traversable:
     """Return the folder of the vectors: `valid` and `invalid`, each with records `<id>.json` and files beside them.
 
     >>> sorted(part.name for part in vectors().iterdir())
-    ['invalid', 'valid']
+    ['SHA256SUMS', 'invalid', 'valid']
     """
     return files(__name__).joinpath("vectors", "1.0")
 

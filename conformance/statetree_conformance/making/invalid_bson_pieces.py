@@ -19,9 +19,9 @@ __all__ = ["made"]
 def unseen(
     name: str, content: bytes, fault: str, codes: str, rows: str = "B13", rules: str = "B-8", **other: Any
 ) -> Made:
-    """Return a vector that a reader accepts."""
+    """Return a vector that a reader accepts that does not look at more than it must."""
     return invalid(
-        name, "bson", content, fault, "accept", codes, **{"doc": BASE, "rows": rows, "rules": rules, **other}
+        name, "bson", content, fault, "accept?", codes, **{"doc": BASE, "rows": rows, "rules": rules, **other}
     )
 
 
@@ -151,7 +151,14 @@ BOTH = tree_document({"a": A, "e": Array("uint8", (0,), b""), "b": integers(1, 2
 
 def _index() -> Iterator[Made]:
     def rows(name: str, change: Callable[[list[Row]], list[Row]], fault: str, codes: str = "BSON_CHUNKS") -> Made:
-        return file_fault(f"index-{name}", bson_file(BOTH, rows=change), fault, codes, "B13", "B-5")
+        return file_fault(
+            f"index-{name}",
+            bson_file(BOTH, rows=change),
+            fault,
+            codes,
+            "B13 A15" if codes == "ARRAY_MISSING" else "B13",
+            "B-5",
+        )
 
     yield rows("missing", lambda found: found[1:], "no row of an array", "ARRAY_MISSING")
     yield rows("empty", lambda found: [], "no rows", "ARRAY_MISSING")

@@ -49,7 +49,12 @@ def _file(name: str, content: bytes, fault: str, codes: str, rows: str = "", rul
 def _unseen(
     name: str, content: bytes, fault: str, codes: str, rows: str = "", rules: str = "H-10", **other: Any
 ) -> Made:
-    """Return a vector of which a reader sees nothing, since it goes by the index."""
+    """Return a vector of which a reader that goes by the index sees nothing; one that goes by names may."""
+    return invalid(name, "hdf5", content, fault, "accept?", codes, rows=rows, rules=rules, **{"doc": BASE, **other})
+
+
+def _stale(name: str, content: bytes, fault: str, codes: str, rows: str, rules: str, **other: Any) -> Made:
+    """Return a vector with an offset that does not hold, where every reader goes by the name."""
     return invalid(name, "hdf5", content, fault, "accept", codes, rows=rows, rules=rules, **{"doc": BASE, **other})
 
 
@@ -181,23 +186,24 @@ def _header_blocks() -> Iterator[Made]:
 def _offsets() -> Iterator[Made]:
     for part in ("manifest", "info", "index"):
         stale = hdf5_file(BASE, edit=put(AT[part], struct.pack("<Q", 1 << 62)))
-        yield _unseen(
+        yield _stale(
             f"{part}-moved", stale, f"an offset of the {part} behind the end", "BACKEND_MISMATCH", "H25b", "H-6 H-10"
         )
     near = hdf5_file(BASE, edit=put(AT["manifest"], struct.pack("<Q", HEADER_AT)))
-    yield _unseen(
+    yield _stale(
         "manifest-elsewhere", near, "an offset at which other bytes lie", "BACKEND_MISMATCH", "H25b", "H-6 H-10"
     )
     wide = hdf5_file(BASE, edit=put(AT["manifest"], struct.pack("<Q", (1 << 64) - 8)))
-    yield _unseen(
+    yield _stale(
         "manifest-overflow",
         wide,
         "an offset whose sum with the size is beyond 64 bits",
         "BACKEND_MISMATCH",
+        rows="H25b",
         rules="C-5 H-10",
     )
     swapped = hdf5_file(TWINS, rows=lambda rows: rows[::-1])
-    yield _unseen(
+    yield _stale(
         "index-swapped",
         swapped,
         "an index that names the place of one array for the other",
@@ -208,7 +214,7 @@ def _offsets() -> Iterator[Made]:
     )
     for name, row in {"outside": (1 << 63, 8), "overflow": ((1 << 64) - 4, 8), "header": (HEADER_AT, 8)}.items():
         stale = hdf5_file(BASE, rows=lambda rows, row=row: [row, rows[1]])  # type: ignore[misc]
-        yield _unseen(
+        yield _stale(
             f"index-{name}",
             stale,
             "a place of an array where its data does not begin",

@@ -54,7 +54,7 @@ def behind(
         return GAP
 
     content = hdf5_file(BASE, make={0: kept}, **other)
-    return invalid(name, "hdf5", content, fault, "accept", codes, doc=BASE, rows=rows, rules=rules)
+    return invalid(name, "hdf5", content, fault, "accept?", codes, doc=BASE, rows=rows, rules=rules)
 
 
 def made() -> Iterator[Made]:
@@ -435,4 +435,6 @@ def _declared() -> Iterator[Made]:
         ("declared", "LIMIT_BYTES", {"total_bytes": 1 << 30}),
         ("declared-ratio", "LIMIT_RATIO", {"total_bytes": 1 << 50}),
     ):
-        yield invalid(name, "hdf5", content, fault, codes, rows="H22 R01", rules="L-1 L-2", limits=limits)
+        # A validator may go on and find that nothing is stored.
+        about: dict[str, Any] = {"rows": "H22 R01", "rules": "L-1 L-2", "limits": limits}
+        yield invalid(name, "hdf5", content, fault, codes, f"{codes} ARRAY_MISSING_CHUNK", **about)

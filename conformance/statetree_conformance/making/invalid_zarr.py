@@ -35,9 +35,9 @@ def folder_fault(name: str, files: Files, fault: str, codes: str, rows: str = ""
 
 
 def unseen(name: str, files: Files, fault: str, codes: str, rows: str = "", rules: str = "Z-11", **other: Any) -> Made:
-    """Return a vector that a reader accepts."""
+    """Return a vector that a reader accepts that does not look at more than it must."""
     about: dict[str, Any] = {"doc": BASE, "rows": rows, "rules": rules, **other}
-    return invalid(name, "zarr", files, fault, "accept", codes, **about)
+    return invalid(name, "zarr", files, fault, "accept?", codes, **about)
 
 
 def made() -> Iterator[Made]:
@@ -165,9 +165,10 @@ def _parts() -> Iterator[Made]:
         "A15",
         rules,
     )
-    yield folder_fault("arrays-missing", without(SOUND, "arrays"), "no folder of arrays", "ARRAY_MISSING", "A15", rules)
+    both = "ARRAY_MISSING Z_METADATA"
+    yield folder_fault("arrays-missing", without(SOUND, "arrays"), "no folder of arrays", both, "A15", rules)
     filed = but(without(SOUND, "arrays"), {"arrays": b"x"})
-    yield folder_fault("arrays-file", filed, "a file in place of the folder of arrays", "ARRAY_MISSING", rules="Z-9")
+    yield folder_fault("arrays-file", filed, "a file in place of the folder of arrays", both, rules="Z-9")
     other = but(
         without(SOUND, "arrays/0-a"),
         {f"arrays/0-A/{name}": raw(SOUND[f"{GENERATION}/arrays/0-a/{name}"]) for name in ("zarr.json", "c.0")},
@@ -311,7 +312,7 @@ def _unread() -> Iterator[Made]:
             f"{part}-metadata-shape",
             lying,
             f"metadata of the {part} with another extent",
-            "Z_METADATA BACKEND_MISMATCH",
+            "Z_METADATA BACKEND_MISMATCH ARRAY_MISSING_CHUNK BLOCK_DIGEST",
             rules="Z-4 Z-11",
         )
     lying = metadata(SOUND, "manifest/zarr.json", data_type="int8")

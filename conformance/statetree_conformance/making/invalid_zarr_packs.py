@@ -53,9 +53,9 @@ def _pack_rows() -> Iterator[Made]:
         ("pack-0", _put(_0=0, _1=0, _2=0), "a row of an array that is nowhere", "ARRAY_MISSING"),
         ("moved", _put(_7=0), "a row that names the place of another array", "DIGEST"),
     ):
-        validated = f"{codes} Z_METADATA" if name in ("moved", "size") else codes
         files = _rows(change)
-        yield invalid(f"pack-row-{name}", "zarr", files, fault, codes, validated, rows="A15", rules="Z-7")
+        # Bytes of a pack that no row has are seen by a validator, whatever the reason.
+        yield invalid(f"pack-row-{name}", "zarr", files, fault, codes, f"{codes} Z_METADATA", rows="A15", rules="Z-7")
     sound = packed(PACKED)
     index = raw(sound[f"{GENERATION}/{INDEX}"])
     for name, data in {"short": index[:-24], "long": index + bytes(24), "odd": index[:-1], "empty": b""}.items():

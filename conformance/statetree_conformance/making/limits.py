@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from statetree_conformance.making.base import BASE, CONTAINERS, SOUND, floats
-from statetree_conformance.making.recipes import blocks, large
+from statetree_conformance.making.recipes import blocks, large, zeros
 from statetree_conformance.making.record import Made, Recipe, invalid, valid
 from statetree_conformance.making.texts import document
 from statetree_conformance.making.values import Record, Symbol
@@ -63,6 +63,7 @@ SIZES = {
 }
 """What every reader accepts."""
 BLOCKED = (4 << 20) + 4
+HUGE = (1 << 31) + 1
 
 
 def made() -> Iterator[Made]:
@@ -131,7 +132,12 @@ def _blocks() -> Iterator[Made]:
     }
     for container, content in contents.items():
         title = "an array of two blocks, with the digest of each"
-        yield valid("blocks", container, content, doc, title=title, rules="G-2 G-3", rows="A16", tree=False)
+        yield valid("blocks", container, content, doc, title=title, rules="G-2 G-3", tree=False)
+    for container in contents:
+        huge = Recipe(f"{container}-large-zeros", {"size": HUGE})
+        title = "an array of more bytes than 31 bits count, in compressed chunks"
+        about: dict[str, Any] = {"rows": "A16", "rules": "G-2 L-1", "limits": {"total_bytes": HUGE}, "tree": False}
+        yield valid("2-gib", container, huge, zeros(HUGE), title=title, **about)
     wrong = Recipe("bson-blocks", {**size, "spoilt": 20})
     yield invalid("blocks-other", "bson", wrong, "another digest of a block", "BLOCK_DIGEST", rows="I01", rules="G-3")
     gone = Recipe("zarr-blocks", {**size, "gone": ["blocks/c/0"]})

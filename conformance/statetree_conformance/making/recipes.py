@@ -1,21 +1,23 @@
 """Recipes: vectors whose bytes are too large to be kept. Source: spec/conformance.md section 2."""
 
+import gzip
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from statetree_conformance.making.base import BASE
-from statetree_conformance.making.bson import bson_file, document, element
+from statetree_conformance.making.bson import PIECE, bson_file, document, element
 from statetree_conformance.making.chunks import DEFLATE, chunked
-from statetree_conformance.making.hdf5 import hdf5_file
-from statetree_conformance.making.texts import Document, canonical, text
+from statetree_conformance.making.hdf5 import dataset, datatype, hdf5_file, plist, space
+from statetree_conformance.making.texts import BLOCK, Document, canonical, text
 from statetree_conformance.making.texts import document as tree
 from statetree_conformance.making.values import Array
-from statetree_conformance.making.zarr import GENERATION, Files, but, folder, raw, without
+from statetree_conformance.making.zarr import GENERATION, Files, array_json, but, folder, json_text, raw, without
 
-__all__ = ["RECIPES", "SLOW", "blocks", "large"]
+__all__ = ["RECIPES", "SLOW", "blocks", "large", "zeros"]
 
 
 def hdf5_zeros(path: Path, bytes: int) -> None:
@@ -124,17 +126,71 @@ def blocks(bytes: int) -> Document:
     return tree([Array("uint8", (bytes,), (b"".join(n.to_bytes(4, "little") for n in range(bytes // 4 + 1)))[:bytes])])
 
 
+@cache
+def zeros(size: int) -> Document:
+    """Return the document of an array of zeros; memory that is only read as zeros takes no room."""
+    return tree([Array("uint8", (size,), bytes(size))])
+
+
+@cache
+def _gzip(size: int) -> bytes:
+    return gzip.compress(bytes(size), mtime=0)
+
+
+def hdf5_large_zeros(path: Path, size: int) -> None:
+    """Write zeros in deflated chunks of a block each."""
+    packed = zlib.compress(bytes(BLOCK), 9)
+
+    def make(group: Any, name: bytes, array: Array) -> None:
+        from h5py import h5d, h5z
+
+        created = plist()
+        created.set_layout(h5d.CHUNKED)
+        created.set_chunk((BLOCK,))
+        created.set_alloc_time(h5d.ALLOC_TIME_INCR)
+        created.set_filter(DEFLATE, h5z.FLAG_OPTIONAL, (9,))
+        made = dataset(group, name, datatype("uint8"), space(array.shape), created)
+        for first in range(0, size, BLOCK):
+            made.write_direct_chunk((first,), packed, 0)
+
+    path.write_bytes(hdf5_file(zeros(size), make={0: make}, compression="gzip"))
+
+
+def zarr_large_zeros(path: Path, size: int) -> None:
+    """Write zeros in compressed chunks of 8 MiB each."""
+    doc = zeros(size)
+    about = array_json("uint8", [size])
+    about["chunk_grid"]["configuration"]["chunk_shape"] = [PIECE]
+    about["codecs"] += [{"name": "gzip", "configuration": {"level": 5}}]
+    name, blocks = doc.names[0], array_json("uint8", [len(doc.blocks)], separator="/")
+    chunks = {f"arrays/{name}/c.{n}": _gzip(PIECE) for n in range(-(-size // PIECE))}
+    texts = {
+        "blocks/zarr.json": json_text(blocks),
+        "blocks/c/0": doc.blocks,
+        f"arrays/{name}/zarr.json": json_text(about),
+    }
+    put(path, but(folder(doc.but(arrays=(), names=())), {**texts, **chunks}))
+
+
+def bson_large_zeros(path: Path, size: int) -> None:
+    """Write zeros in compressed pieces."""
+    path.write_bytes(bson_file(zeros(size), compression="gzip", pack=lambda data: _gzip(len(data))))
+
+
 RECIPES: dict[str, Callable[..., None]] = {
     "hdf5-zeros": hdf5_zeros,
     "hdf5-blocks": hdf5_blocks,
+    "hdf5-large-zeros": hdf5_large_zeros,
     "zarr-text": zarr_text,
     "zarr-padded": zarr_padded,
     "zarr-features": zarr_features,
     "zarr-blocks": zarr_blocks,
+    "zarr-large-zeros": zarr_large_zeros,
+    "bson-large-zeros": bson_large_zeros,
     "bson-nested": bson_nested,
     "bson-large": bson_large,
     "bson-blocks": bson_blocks,
 }
 """Name → what writes the file or folder at a path, of the arguments of a record."""
-SLOW: frozenset[str] = frozenset()
-"""Those that take long."""
+SLOW = frozenset({"hdf5-large-zeros", "zarr-large-zeros", "bson-large-zeros"})
+"""Those that take seconds and gigabytes to read."""

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # held against these versions.
 TORCH := torch==2.13.0 torchdata==0.11.0
 
-.PHONY: demo test test-long bench fidelity lint javascript clean
+.PHONY: demo test test-long conformance conformance-long bench fidelity lint javascript clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/numpy_digits.py
@@ -19,6 +19,24 @@ test: lint
 test-long: .venv/test.stamp
 	STATETREE_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis
 	STATETREE_PROFILE=long $(BIN)/python -m pytest tests/test_vectors.py
+
+# All containers, somebody else's backend, and the second implementation where Node is installed; the page for people is
+# conformance-report/index.html.
+NODE := $(shell command -v node)
+CONFORMANCE = PYTHONPATH=.venv/npz $(BIN)/statetree conformance run --jobs $(WORKERS) \
+	$(foreach name,zarr hdf5 bson zarr.zip memory npz,--backend $(name)) \
+	$(if $(NODE),--subject "$(NODE) implementations/javascript/subject.mjs") --expected conformance/expected \
+	--html conformance-report/index.html --jsonl conformance-report/results.jsonl --junit conformance-report/junit.xml
+
+conformance: .venv/test.stamp .venv/npz $(if $(NODE),implementations/javascript/node_modules/.package-lock.json)
+	$(CONFORMANCE)
+
+conformance-long: .venv/test.stamp .venv/npz $(if $(NODE),implementations/javascript/node_modules/.package-lock.json)
+	$(CONFORMANCE) --examples 4000 --seed random
+
+.venv/npz: tests/third_party_npz/pyproject.toml tests/third_party_npz/statetree_npz.py .venv/test.stamp
+	$(PIP) install --upgrade --no-deps --target $@ tests/third_party_npz
+	@touch $@
 
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
@@ -57,4 +75,4 @@ $(BIN)/python:
 	@touch $@
 
 clean:
-	rm -rf .venv implementations/javascript/node_modules demo-output build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv implementations/javascript/node_modules demo-output conformance-report build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

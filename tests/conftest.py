@@ -18,6 +18,9 @@ settings.register_profile("long", max_examples=20 * EXAMPLES, deadline=None, sup
 settings.load_profile(os.environ.get("STATETREE_PROFILE", "ci"))
 
 
+collect_ignore = ["third_party_npz"]
+
+
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """Name a case of bytes after its parameter: a gzip member holds the time, and workers compare names of cases."""
     return argname if isinstance(val, bytes) else None

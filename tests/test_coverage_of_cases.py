@@ -24,8 +24,9 @@ LIST = ROOT.parent / "shared" / "conformance.md"
 
 @cache
 def names_of(name: str) -> frozenset[str]:
-    """Return the names of the tests of a module of this folder."""
-    tree = ast.parse((ROOT / "tests" / name).read_text("utf-8"))
+    """Return the names of the tests of a module of this folder, or of the laws of the suite."""
+    folder = "conformance/statetree_conformance" if name == "laws.py" else "tests"
+    tree = ast.parse((ROOT / folder / name).read_text("utf-8"))
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 

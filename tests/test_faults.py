@@ -16,6 +16,7 @@ import pytest
 
 import statetree as st
 from statetree import files
+from statetree_conformance.faults import FaultyOs
 
 SUFFIXES = (".h5", ".zarr", ".zarr.zip", ".bson")
 OLD = {"w": np.arange(3.0), "epoch": 1}
@@ -26,32 +27,6 @@ NEW = {
     "epoch": 2,
 }
 each_container = pytest.mark.parametrize("suffix", SUFFIXES)
-
-
-class FaultyOs:
-    """The module `os` with every call counted; the n-th fails, and so does nothing after it."""
-
-    def __init__(self, at: int, fault: BaseException | None, *, short: bool = False) -> None:
-        self.calls: list[str] = []
-        self._at = at
-        self._fault = fault
-        self._short = short
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if not callable(real) or name in ("path", "fspath", "scandir", "walk"):
-            return real
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            if len(self.calls) == self._at and self._fault is not None:
-                raise self._fault
-            if name == "pwritev" and self._short:
-                pieces = [memoryview(piece).cast("B") for piece in args[1]]
-                return real(args[0], [pieces[0][: max(1, len(pieces[0]) // 2)]], args[2])
-            return real(*args, **kwargs)
-
-        return call
 
 
 def faults() -> list[Callable[[], BaseException]]:

@@ -15,7 +15,7 @@ import numpy as np
 from statetree.tree import Record, Symbol
 from statetree_spec import registry
 
-__all__ = ["SHOWN", "tag", "untag"]
+__all__ = ["SHOWN", "tag", "tagged_difference", "untag"]
 
 Tagged = dict[str, Any]
 Array = np.ndarray[Any, Any]
@@ -205,3 +205,42 @@ _UNTAGGERS: dict[str, Callable[[_Untagger, Tagged], Any]] = {
     "tuple": lambda untagger, value: tuple(untagger.nodes(value)),
     "record": _Untagger.record,
 }
+
+
+def tagged_difference(wanted: Any, found: Any, path: str = "") -> str | None:
+    """Return the first place where two tagged trees differ and how, None if they are one tree.
+
+    `found` may come from anywhere. Elements of arrays that are not written out are compared by `sha256`.
+
+    >>> tagged_difference(tag([1, 0.0]), tag([1, -0.0]))
+    "/items/1/bits: expected '0000000000000000', got '8000000000000000'"
+    """
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        names = wanted.keys() | found.keys()
+        # Elements of large arrays may be written out or not; their digest must be there.
+        names -= {"hex"} if wanted.get("k") == "array" and "hex" not in wanted else set()
+        for name in sorted(names, key=lambda name: (name != "k", str(name))):
+            if name not in wanted or name not in found:
+                return f"{path or '/'}: {'no' if name in wanted else 'an unknown'} member {name!r}"[:300]
+            differs = tagged_difference(wanted[name], found[name], f"{path}/{name}")
+            if differs is not None:
+                return differs
+        return None
+    if isinstance(wanted, list) and isinstance(found, list):
+        for at, pair in enumerate(zip(wanted, found, strict=False)):
+            differs = tagged_difference(*pair, f"{path}/{at}")
+            if differs is not None:
+                return differs
+        if len(wanted) != len(found):
+            return f"{path or '/'}: expected {len(wanted)} items, got {len(found)}"
+        return None
+    if type(wanted) is not type(found) or wanted != found:
+        return f"{path or '/'}: expected {_brief(wanted)}, got {_brief(found)}"
+    return None
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict) and "k" in value:
+        return f"a node of kind {value['k']!r}"[:80]
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}…"

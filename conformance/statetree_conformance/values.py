@@ -1,11 +1,13 @@
 """Awkward values that generators miss: bits of floats, texts that collide or look reserved. Source: spec section 2."""
 
+from typing import Any
+
 import numpy as np
 
-from statetree import Symbol
+from statetree import Record, Symbol
 from statetree.dtype import BY_NAME
 
-__all__ = ["AWKWARD_TEXTS", "COLLISIONS", "bits_array", "float_bits"]
+__all__ = ["AWKWARD_TEXTS", "COLLISIONS", "bits_array", "float_bits", "twins"]
 
 AWKWARD_TEXTS = (
     *("", "/", "a/b", "a.b", ".", "..", "../../etc/passwd", "a\\b", "C:", "con", "nul.txt", "x.", "x ", "a\0b", "a"),
@@ -29,6 +31,47 @@ COLLISIONS: dict[str, tuple[object, object]] = {
     "null and text": (None, "null"),
 }
 """Pairs of keys that are two, and one for tools that normalise, join, fold or print them."""
+
+Twins = tuple[tuple[Any, Any], ...]
+
+
+def twins() -> Twins:
+    """Return pairs of trees that differ, and that `==` or a careless writer or reader holds for one."""
+    x, y = np.arange(2, dtype=np.float32), np.arange(2, dtype=np.float32)
+    quiet, signalling = (bits_array("float32", [bits]) for bits in (0x7FC00001, 0x7F800001))
+    return (
+        (0.0, -0.0),
+        (1, True),
+        (1, 1.0),
+        (0, None),
+        ([], ()),
+        ([1], (1,)),
+        ("a", Symbol("a")),
+        ("a", b"a"),
+        ("\u00e9", "e\u0301"),
+        (complex(0.0, 0.0), complex(0.0, -0.0)),
+        (2**53, 2**53 + 1),
+        (1.0, np.float64(1)),
+        (np.float32(1), np.float64(1)),
+        (np.int64(1), np.int32(1)),
+        (np.float32(1), np.array(1, np.float32)),
+        (x, x.astype(np.float64)),
+        (x, x.reshape(1, 2)),
+        (np.zeros((0, 2)), np.zeros((2, 0))),
+        (np.zeros(1), -np.zeros(1)),
+        (quiet, signalling),
+        (quiet[0], signalling[0]),
+        ([x, x], [x, y]),
+        ({1: 0}, {True: 0}),
+        ({1: 0}, {"1": 0}),
+        ({"a": 0}, {Symbol("a"): 0}),
+        ({(1,): 0}, {(True,): 0}),
+        ({"a": 0, "b": 1}, {"b": 1, "a": 0}),
+        ({"a": 0}, Record({"a": 0})),
+        (Record({"a": 0}), Record({"a": 0}, label="")),
+        (Record({"a": 0, "b": 1}), Record({"b": 1, "a": 0})),
+    )
+
 
 _FLOATS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
 

@@ -18,6 +18,7 @@ from statetree.errors import StateTreeError, StoreIOError, UsageError, fail, sho
 from statetree.inspecting import diff as diff_files
 from statetree.inspecting import inspect as inspect_file
 from statetree.loading import open as open_file
+from statetree.plugins import entry_points
 from statetree.registry import backend_names, find_backend
 from statetree.validate import LEVELS, Report, problem_json, unjudged
 from statetree.validate import validate as validate_file
@@ -28,7 +29,21 @@ WRONG, USAGE, CANNOT_READ, INTERRUPTED = 1, 2, 3, 130
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Our own commands, and those that other packages bring by the entry point `statetree.commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(entry.name for entry in entry_points("statetree.commands"))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        for entry in () if found else entry_points("statetree.commands"):
+            if entry.name == cmd_name:
+                found = entry.load()
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="statetree")
 def command() -> None:
     """Look at, check, compare and convert state trees (.h5, .zarr, .zarr.zip, .bson).

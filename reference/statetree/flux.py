@@ -16,7 +16,7 @@ import numpy as np
 from statetree.compare import kind_of
 from statetree.encode import tie_key
 from statetree.errors import Problem, RestoreError, raise_problem, shown
-from statetree.frameworks import find_framework
+from statetree.frameworks import look
 from statetree.frameworks.parts import NOTHING, Context
 from statetree.path import Path, path_text
 from statetree.restoring.conversion import wide
@@ -25,6 +25,7 @@ from statetree.tree import Record, Symbol, namedtuple_fields
 __all__ = ["loadmodel", "state"]
 
 Array = np.ndarray[Any, Any]
+_FRAMEWORKS = ("torch", "jax", "jaxlib", "flax", "equinox")
 
 
 def state(model: Any) -> Any:
@@ -59,8 +60,8 @@ def _state(model: Any, path: Path) -> Any:
 
 def _stranger(value: Any, path: Path) -> Problem | None:
     """Return what is wrong with a part whose state only `statetree.state` sees, None if it is none."""
-    find = find_framework(type(value))
-    if find is None or find(value, Context(value, path=list(path))) is NOTHING:
+    owners = {base.__module__.partition(".")[0] for base in type(value).__mro__}
+    if owners.isdisjoint(_FRAMEWORKS) or look(value, Context(value, path=[*path, ""])) is NOTHING:
         return None
     expected = "a dataclass, a named tuple, a container or an array"
     found = f"an object of type {shown(f'{type(value).__module__}.{type(value).__qualname__}')}"

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from statetree.frameworks import _adapters, _numpy, _python
 from statetree.frameworks.parts import Context, Found, Leaf, Parts, Slot, Special
 
-__all__ = ["find_framework", "look"]
+__all__ = ["look"]
 
 Finder = Callable[[Any, Context], Found]
 _FOUND = frozenset((Parts, Leaf, Slot, Special))
@@ -41,13 +41,12 @@ def _find(kind: type) -> Finder:
         _python.find_plain(kind)
         or _numpy.find(kind)
         or _adapters.find(kind)
-        or find_framework(kind)
+        or _find_framework(kind)
         or _python.find_made(kind)
     )
 
 
-def find_framework(kind: type) -> Finder | None:
-    """Return how a framework that was imported takes objects of a class apart, None if none knows it."""
+def _find_framework(kind: type) -> Finder | None:
     found: Finder | None = None
     if "torch" in sys.modules:
         from statetree.frameworks import _torch

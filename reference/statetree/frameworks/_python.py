@@ -64,6 +64,8 @@ def find_made(kind: type) -> Callable[[Any, Context], Found]:
         return lambda value, context: fields_parts(value, list(_field(value, "__dict__")), frozen=False)
     if enum.Enum in kind.__mro__:
         return lambda value, context: NOTHING  # the name of a setting
+    if kind.__module__.startswith("jax."):
+        return _unknown  # its own numbers, which nobody can replace
     lost = next((remedy for base, remedy in _LOST if base in kind.__mro__), None)
     if lost is not None:
         return lambda value, context: refuse(context, "a value of a state tree", f"a {shown(kind.__name__)}", lost)

@@ -191,6 +191,18 @@ def test_an_accepted_vector_must_be_the_right_tree_with_the_right_digest() -> No
     )
 
 
+def test_what_a_reader_may_lack_is_no_failure_where_the_vector_says_so() -> None:
+    lacking = vector(expect={"load": {"outcome": "accept", "also": ["DIGEST_ALGORITHM"]}})
+
+    def outcome(error_class: str, code: str) -> str:
+        answer = {"class": error_class, "code": code}
+        return judge("s", lacking, "load", Reply("rejected", answer, ""), CAN, ()).outcome
+
+    assert outcome("unsupported", "DIGEST_ALGORITHM") == "passed"
+    assert outcome("integrity", "DIGEST_ALGORITHM") == "failed"
+    assert outcome("integrity", "DIGEST") == "failed"
+
+
 def test_of_a_refused_vector_the_class_must_be_right_and_the_code_is_scored() -> None:
     right = judged("validate", "rejected", **{"class": "invalid", "code": "NODE_KIND"})
     other = judged("validate", "rejected", **{"class": "invalid", "code": "INT_FORM"})

@@ -105,3 +105,29 @@ def test_what_is_wrong_with_an_index_is_said_once(tmp_path: Path) -> None:
     path.write_bytes(bson_file([np.zeros(3), np.ones(3)], block=spoiled("index")))
 
     assert found(path) == ["DIGEST"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (
+            {"timeout": float("nan")},
+            "expected timeout above 0 and at most 1000000.0, got nan: leave it out for no limit",
+        ),
+        ({"timeout": 0}, "expected timeout above 0 and at most 1000000.0, got 0: leave it out for no limit"),
+        (
+            {"max_memory": 0},
+            "expected max_memory above 0 and at most 70368744177664, got 0: leave it out for no limit",
+        ),
+        (
+            {"max_memory": 1.5},
+            "expected max_memory above 0 and at most 70368744177664, got 1.5: leave it out for no limit",
+        ),
+    ],
+    ids=str,
+)
+def test_a_limit_that_limits_nothing_is_refused(tmp_path: Path, limit: dict[str, Any], text: str) -> None:
+    with pytest.raises(st.UsageError) as refused:
+        st.validate(tmp_path, **limit)
+
+    assert str(refused.value) == text

@@ -1,9 +1,10 @@
 """Validating: every problem of a file, found without trusting it. Source: spec [R-3], spec/conformance.md [T-9]."""
 
 import os
+from typing import Any
 
 from statetree.child import Budget
-from statetree.errors import fail
+from statetree.errors import fail, shown
 from statetree.limits import Limits
 from statetree.loading import budget_of
 from statetree.pause import no_collection
@@ -43,14 +44,24 @@ def validate(
 
     Raises:
         StoreIOError: the file cannot be read at all.
-        UsageError: `path` or `level` is none, or a library that the file needs is not installed.
+        UsageError: `path`, `level` or a limit is none, or a library that the file needs is not installed.
     """
     place = as_path(path)
     if level not in LEVELS:
         fail("USAGE", f"a level of {', '.join(LEVELS)}", repr(level)[:80], remedy="choose one of these")
     chosen = limits or Limits()
     if max_memory is not None or timeout is not None:
-        nbytes, seconds = max_memory or _UNBOUND[0], timeout or _UNBOUND[1]
+        nbytes = _bound("max_memory", max_memory, _UNBOUND[0], (int,))
+        seconds = _bound("timeout", timeout, _UNBOUND[1], (int, float))
         return validate_alone(place, level, chosen, Budget(nbytes, seconds, wall=1))
     with no_collection():
         return Validation(place, level, chosen, budget_of(chosen)).report()
+
+
+def _bound(name: str, given: Any, most: Any, kinds: tuple[type, ...]) -> Any:
+    """Return a limit, `most` where none is given."""
+    if given is None:
+        return most
+    if type(given) not in kinds or not 0 < given <= most:
+        fail("USAGE", f"{name} above 0 and at most {most}", shown(repr(given), 40), remedy="leave it out for no limit")
+    return given

@@ -321,3 +321,18 @@ def test_saving_and_loading_import_what_their_container_needs_and_no_framework(p
     code = f"import statetree\nstatetree.save({path!r}, {{'a': 1}}, durable=False)\nstatetree.load({path!r})"
 
     assert imported(code) <= libraries
+
+
+def test_an_entry_point_that_leads_to_no_backend_is_left_out_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from statetree import registry
+
+    found = [*registry.entry_points(registry.GROUP), EntryPoint("wrong", "math:pi", registry.GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: iter(found))
+    registry.backend_names.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="backend 'wrong' cannot be used: its entry point leads to no backend"):
+            assert "wrong" not in registry.backend_names()
+    finally:
+        registry.backend_names.cache_clear()

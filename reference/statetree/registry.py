@@ -25,9 +25,10 @@ def backend_names() -> tuple[str, ...]:
     names = []
     for entry in entry_points(GROUP):
         try:
-            entry.load()
+            if not hasattr(entry.load(), "suffixes"):
+                raise TypeError("its entry point leads to no backend")
         except Exception as error:
-            warnings.warn(f"backend {entry.name!r} cannot be used: {error}", stacklevel=2)
+            warnings.warn(f"backend {entry.name!r} cannot be used: {shown(str(error))}", stacklevel=2)
         else:
             names.append(entry.name)
     return tuple(sorted(set(names)))
